@@ -1,0 +1,1 @@
+"""Holdfast: a self-healing KVM cloud on a rack of Debian servers."""

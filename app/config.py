@@ -1,0 +1,192 @@
+"""Typed settings, read once from a TOML file and handed down by value.
+
+Every section has defaults for one node alone, so that `holdfast api` works without a file. A wrong or unknown
+key is named with its place; nothing is guessed.
+"""
+
+import os
+import tomllib
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from app.domain.coordinator_settings import CoordinatorSettings
+from app.domain.errors import DomainError
+from app.domain.fencing import FencingTimes
+from app.domain.node import NodeRole
+from app.domain.node_agent_state import NodeAgentSettings
+
+
+class ConfigError(DomainError):
+    """The configuration file cannot be used. The text names the file, the key and what is wrong."""
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class NodeSection(_Section):
+    """This node. Memory in MiB and cores are what may be promised to VMs; 0 means all that the machine has."""
+
+    name: str = "localhost"
+    id: int = Field(1, ge=1)
+    address: str = "127.0.0.1"
+    role: NodeRole = NodeRole.COMPUTE
+    rack: str = ""
+    memory_mib: int = Field(0, ge=0)
+    cores: int = Field(0, ge=0)
+
+
+class DatabaseSection(_Section):
+    """SQLAlchemy URLs, the preferred one first."""
+
+    urls: tuple[str, ...] = ("sqlite:////var/lib/holdfast/holdfast.db",)
+
+
+class MemberSection(_Section):
+    """One node as Corosync knows it."""
+
+    id: int
+    name: str
+
+
+class MembershipSection(_Section):
+    """`single`: this node alone. `corosync`: `members` as in corosync.conf's nodelist."""
+
+    driver: Literal["single", "corosync"] = "single"
+    members: tuple[MemberSection, ...] = ()
+
+
+class LibvirtSection(_Section):
+    """`uri` as libvirt takes it; `domain_type` kvm, qemu (software emulation) or test (libvirt's own mock)."""
+
+    uri: str = "qemu:///system"
+    domain_type: Literal["kvm", "qemu", "test"] = "kvm"
+    console_dir: str = "/var/log/holdfast/console"
+
+
+class WatchdogSection(_Section):
+    """`path` empty: no watchdog, and so no proof by time for this node."""
+
+    path: str = ""
+    timeout_seconds: float = Field(10.0, gt=0)
+
+
+class RecoverySection(_Section):
+    """See app/domain/fencing.py for what the figures mean together."""
+
+    self_fence_seconds: float = Field(5.0, gt=0)
+    detection_skew_seconds: float = Field(2.0, gt=0)
+    fence_timeout_seconds: float = Field(20.0, gt=0)
+    fence_retry_seconds: float = Field(1.0, gt=0)
+    startup_grace_seconds: float = Field(30.0, ge=0)
+    starts_per_node_max: int = Field(3, ge=1)
+
+
+class FenceDeviceSection(_Section):
+    """A fence agent of `node`: its command, and the options it gets as key=value on stdin."""
+
+    node: str
+    command: tuple[str, ...] = Field(min_length=1)
+    options: dict[str, str] = {}
+
+
+class PoolSection(_Section):
+    """A pool and the storage plugin that drives it."""
+
+    name: str
+    driver: str
+    shared: bool = False
+    options: dict[str, object] = {}
+
+
+class NetworkSection(_Section):
+    """A network plugin of this node."""
+
+    driver: str
+    options: dict[str, object] = {}
+
+
+class ApiSection(_Section):
+    """`listen` is ADDRESS:PORT, empty for none; `socket` a path, empty for none."""
+
+    listen: str = "127.0.0.1:8470"
+    socket: str = ""
+
+
+class WebhooksSection(_Section):
+    """`delays_seconds` between tries; the default is that of Standard Webhooks 1.0.0."""
+
+    driver: str = "webhook"
+    allow_private_targets: bool = False
+    delays_seconds: tuple[float, ...] = (0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
+
+
+class Config(_Section):
+    """The whole file."""
+
+    node: NodeSection = NodeSection()
+    database: DatabaseSection = DatabaseSection()
+    membership: MembershipSection = MembershipSection()
+    libvirt: LibvirtSection = LibvirtSection()
+    watchdog: WatchdogSection = WatchdogSection()
+    recovery: RecoverySection = RecoverySection()
+    fence_devices: tuple[FenceDeviceSection, ...] = ()
+    pools: tuple[PoolSection, ...] = ()
+    networks: tuple[NetworkSection, ...] = ()
+    api: ApiSection = ApiSection()
+    webhooks: WebhooksSection = WebhooksSection()
+    state_dir: str = "/var/lib/holdfast"
+
+    @property
+    def fencing_times(self) -> FencingTimes:
+        """The figures of the proof by time; ValueError where they contradict the watchdog."""
+        r = self.recovery
+        times = FencingTimes(
+            r.self_fence_seconds, r.detection_skew_seconds, r.fence_timeout_seconds, r.fence_retry_seconds
+        )
+        times.check(self.watchdog.timeout_seconds if self.watchdog.path else None)
+        return times
+
+    @property
+    def coordinator_settings(self) -> CoordinatorSettings:
+        """What the coordinator decides with."""
+        methods = {d.node: ("power",) for d in self.fence_devices}
+        return CoordinatorSettings(
+            times=self.fencing_times,
+            fence_methods=methods,
+            startup_grace_seconds=self.recovery.startup_grace_seconds,
+        )
+
+    @property
+    def node_agent_settings(self) -> NodeAgentSettings:
+        """What the node's agent decides with."""
+        return NodeAgentSettings(
+            self_fence_seconds=self.recovery.self_fence_seconds,
+            starts_max=self.recovery.starts_per_node_max,
+        )
+
+
+def load_config(path: Path) -> Config:
+    """Read and check the file. ConfigError names what is wrong and where."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{path}: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path}: {error}") from error
+    try:
+        config = Config.model_validate(raw)
+        config.fencing_times  # noqa: B018  the inequality of the watchdog is checked at start
+    except ValidationError as error:
+        wrong = "; ".join(f"{'.'.join(str(x) for x in e['loc'])}: {e['msg']}" for e in error.errors())
+        raise ConfigError(f"{path}: {wrong}") from error
+    except ValueError as error:
+        raise ConfigError(f"{path}: recovery: {error}") from error
+    return config
+
+
+def machine_memory_mib() -> int:
+    """Physical memory in MiB."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1 << 20)

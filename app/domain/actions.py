@@ -1,0 +1,235 @@
+"""Intents out: everything that the two cores can ask for. `engine/execute.py` turns each into one port call.
+
+An action never waits: its result comes back as an event. Losing one costs a sweep interval and nothing else,
+for both cores decide by level (what is, what should be), not by edge.
+"""
+
+from dataclasses import dataclass
+
+from app.domain.cluster import Proof
+from app.domain.recovery import RecoveryPlan
+from app.domain.vm import PowerSeen, StopMode, Vm
+
+# -- this node
+
+
+@dataclass(frozen=True, slots=True)
+class FeedWatchdog:
+    """Keep this node alive for another watchdog timeout. Always the last action of a step."""
+
+
+@dataclass(frozen=True, slots=True)
+class ListDomains:
+    """Ask libvirt for all domains -> DomainsListed | HypervisorLost."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadDesired:
+    """Read this node's row and VMs -> DesiredLoaded | StoreLost."""
+
+
+@dataclass(frozen=True, slots=True)
+class StartVm:
+    """Make the volumes if missing, define, start -> VmWorkDone("start").
+
+    Must not begin after `not_after` (monotonic seconds): the reading of the database that allows it is too old then.
+    """
+
+    vm: Vm
+    not_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class StopVm:
+    """ACPI: ask the guest; HARD: destroy at once -> VmWorkDone("stop")."""
+
+    vm_id: int
+    generation: int
+    mode: StopMode
+
+
+@dataclass(frozen=True, slots=True)
+class DestroyVm:
+    """Kill this copy now and forget its definition; the volumes stay -> VmWorkDone("destroy")."""
+
+    vm_id: int
+    generation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PauseVm:
+    """Stop the CPUs of this copy -> VmWorkDone("pause")."""
+
+    vm_id: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeVm:
+    """Let the CPUs run again; same `not_after` as StartVm -> VmWorkDone("resume")."""
+
+    vm_id: int
+    generation: int
+    not_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class ResetVm:
+    """ACPI: ask the guest to reboot; HARD: the reset button -> VmWorkDone("reset")."""
+
+    vm_id: int
+    generation: int
+    mode: StopMode
+
+
+@dataclass(frozen=True, slots=True)
+class RemoveVm:
+    """Remove the definition and the volumes of a deleted VM, then its row -> VmWorkDone("remove")."""
+
+    vm: Vm
+
+
+@dataclass(frozen=True, slots=True)
+class VmSeen:
+    """What this node sees of one VM that is assigned to it.
+
+    `guest_shutdown`: it went off because its guest wanted so, and nobody had asked us for it.
+    """
+
+    vm_id: int
+    generation: int
+    power: PowerSeen
+    verified: bool = False
+    guest_shutdown: bool = False
+    error: str = ""
+    resets_done: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """Write what this node saw -> Reported | StoreLost. `health` is "ok", or what is wrong, joined by comma."""
+
+    seen: tuple[VmSeen, ...]
+    health: str
+
+
+@dataclass(frozen=True, slots=True)
+class CheckHealth:
+    """Look at disks and pools of this node -> HealthChecked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejoin:
+    """This node is FENCED, has proven itself clean and asks to host again -> Written("rejoin") | StoreLost."""
+
+
+# -- the coordinator
+
+
+@dataclass(frozen=True, slots=True)
+class Campaign:
+    """Try to win the epoch row -> EpochWon | EpochLost | StoreLost."""
+
+
+@dataclass(frozen=True, slots=True)
+class LoadView:
+    """Read a ClusterView -> ViewLoaded | StoreLost."""
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIncident:
+    """Mark the node LOST and open its incident -> Written("open")."""
+
+    epoch: int
+    node: str
+    detected_seconds_ago: float
+
+
+@dataclass(frozen=True, slots=True)
+class CancelIncident:
+    """The node came back before any proof: ONLINE again, incident closed -> Written("cancel")."""
+
+    epoch: int
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Try one fencing method on the node, at most `timeout_seconds` -> FenceAttempted."""
+
+    epoch: int
+    node: str
+    method: str
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class NoteStep:
+    """Write a step into the open incident of the node -> Written("note")."""
+
+    epoch: int
+    node: str
+    what: str
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class RecordProof:
+    """Store the proof in the node's incident -> Written("proof")."""
+
+    epoch: int
+    node: str
+    proof: Proof
+
+
+@dataclass(frozen=True, slots=True)
+class CommitPlan:
+    """Write the plan in one transaction; with a node: it is FENCED by this -> Written("plan")."""
+
+    epoch: int
+    plan: RecoveryPlan
+
+
+@dataclass(frozen=True, slots=True)
+class CloseIncident:
+    """Every VM of the incident is verified, or no longer wanted -> Written("close")."""
+
+    epoch: int
+    node: str
+    incident_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class SendSignal:
+    """Tell all agents to look: `kind` is "look" (at the database) or "lead" (an epoch was won)."""
+
+    kind: str
+    epoch: int = 0
+
+
+Action = (
+    FeedWatchdog
+    | ListDomains
+    | LoadDesired
+    | StartVm
+    | StopVm
+    | DestroyVm
+    | PauseVm
+    | ResumeVm
+    | ResetVm
+    | RemoveVm
+    | Report
+    | CheckHealth
+    | Rejoin
+    | Campaign
+    | LoadView
+    | OpenIncident
+    | CancelIncident
+    | Fence
+    | NoteStep
+    | RecordProof
+    | CommitPlan
+    | CloseIncident
+    | SendSignal
+)

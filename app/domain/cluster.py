@@ -1,0 +1,73 @@
+"""ClusterView: one frozen snapshot of everything a decision needs."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from app.domain.node import Node, NodeState
+from app.domain.vm import Vm
+
+
+class IncidentPhase(StrEnum):
+    """How far a recovery has come."""
+
+    FENCING = "fencing"
+    PLANNING = "planning"
+    STARTING = "starting"
+    CLOSED = "closed"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One step of an incident: what happened, when (UTC), and the facts that explain it."""
+
+    at: datetime
+    what: str
+    detail: str = ""
+    vm_id: int | None = None
+    node: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """The fact that lets a fence count as done: which method, and what it saw."""
+
+    method: str
+    saw: str
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """The stored record of the loss of one node, every step with its time."""
+
+    id: int
+    node: str
+    phase: IncidentPhase
+    opened_at: datetime
+    closed_at: datetime | None = None
+    proof: Proof | None = None
+    outcome: str = ""
+    steps: tuple[Step, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterView:
+    """Nodes, VMs and open incidents as one transaction saw them."""
+
+    nodes: tuple[Node, ...]
+    vms: tuple[Vm, ...]
+    incidents: tuple[Incident, ...] = ()
+    epoch: int = 0
+
+    def node(self, name: str) -> Node | None:
+        """The node of that name, None if the cluster has none."""
+        return next((n for n in self.nodes if n.name == name), None)
+
+    def online(self) -> tuple[Node, ...]:
+        """The nodes that may host VMs."""
+        return tuple(n for n in self.nodes if n.state is NodeState.ONLINE)
+
+    def incident_of(self, node: str) -> Incident | None:
+        """The newest incident of that node whose VMs are not planned yet, if there is one."""
+        early = (IncidentPhase.FENCING, IncidentPhase.PLANNING)
+        return next((i for i in reversed(self.incidents) if i.node == node and i.phase in early), None)

@@ -1,0 +1,156 @@
+"""The coordinator: step(state, now, events) -> (state, actions).
+
+Every agent runs this; one of them leads. To lead is to be the senior of the agents' group (longest in it) in
+a quorate partition, and to have won the epoch row of the database. Seniority is known without a vote: an agent
+keeps the set of those that were in the group before it; when all of them have gone it is the oldest. Two that both
+think so after a merge are told apart by the epoch row, and the loser's writes are refused.
+
+Decisions are by level. A view that was read after the last write is compared with the membership; what differs
+becomes an action. So a new coordinator needs no hand-over: it reads the rows and goes on where they stand.
+
+Invariants:
+* no plan for a node's VMs is made before its proof is in the database, under this epoch;
+* nothing is decided on a view that was read before our last write was finished;
+* outside of a quorate partition nothing is decided at all.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from app.domain import coordinator_rules as rules
+from app.domain.actions import Action, Campaign, LoadView, SendSignal
+from app.domain.cluster import ClusterView
+from app.domain.coordinator_settings import CoordinatorSettings
+from app.domain.coordinator_state import CoordinatorState, group_changed, membership_changed, stepped_down
+from app.domain.events import (
+    EpochLost,
+    EpochWon,
+    Event,
+    FenceAttempted,
+    GroupChanged,
+    MembershipChanged,
+    SignalReceived,
+    StoreLost,
+    ViewLoaded,
+    Written,
+)
+
+
+def step(
+    state: CoordinatorState, now: float, events: Sequence[Event], settings: CoordinatorSettings
+) -> tuple[CoordinatorState, tuple[Action, ...]]:
+    """Take in the facts, then decide."""
+    actions: list[Action] = []
+    for event in events:
+        state = _take_in(state, now, event, settings, actions)
+    if not state.quorate or state.me not in state.group:
+        return stepped_down(state), tuple(actions)
+    if not state.leading:
+        if not state.campaigning and now >= state.campaign_at and _is_candidate(state, now, settings):
+            state = replace(state, campaigning=True)
+            actions.append(Campaign())
+        return state, tuple(actions)
+    if now - state.lead_sent_at >= settings.lead_interval_seconds:
+        state = replace(state, lead_sent_at=now)
+        actions.append(SendSignal("lead", epoch=state.epoch or 0))
+    state, more = rules.decide(state, now, settings)
+    actions += more
+    return _load_view(state, now, settings, actions), tuple(actions)
+
+
+def _take_in(
+    state: CoordinatorState, now: float, event: Event, settings: CoordinatorSettings, actions: list[Action]
+) -> CoordinatorState:
+    match event:
+        case MembershipChanged(members, quorate):
+            return membership_changed(state, now, members, quorate)
+        case GroupChanged(members, joined, left):
+            return group_changed(state, members, joined, left)
+        case SignalReceived(sender, "lead", _, epoch):
+            return _heard_leader(state, now, sender, epoch)
+        case SignalReceived(_, "look"):
+            return replace(state, view_wanted=True)
+        case EpochWon(epoch) if epoch < state.known_epoch:
+            return replace(state, campaigning=False)
+        case EpochWon(epoch):
+            actions.append(SendSignal("lead", epoch=epoch))
+            return replace(
+                state, epoch=epoch, known_epoch=epoch, campaigning=False, view=None, view_wanted=True,
+                view_loading=False, writing=frozenset(), fences={}, lead_sent_at=now, led_at=now,
+            )  # fmt: skip
+        case EpochLost(epoch):
+            lost = replace(stepped_down(state), known_epoch=max(state.known_epoch, epoch), campaigning=False)
+            return replace(lost, campaign_at=now + settings.campaign_retry_seconds)
+        case ViewLoaded(view, asked_at):
+            return _view(state, now, view, asked_at)
+        case Written(what, node):
+            if what in ("plan", "cancel"):
+                actions.append(SendSignal("look"))
+            fences = {n: p for n, p in state.fences.items() if what != "plan" or n != node}
+            writing = state.writing - {f"{what}:{node}"}
+            return replace(state, writing=writing, written_at=now, view_wanted=True, fences=fences)
+        case StoreLost(what):
+            return _store_lost(state, now, what, settings)
+        case FenceAttempted():
+            return rules.fence_attempted(state, now, event, settings)
+        case _:
+            return state
+
+
+def _heard_leader(state: CoordinatorState, now: float, sender: str, epoch: int) -> CoordinatorState:
+    if sender == state.me or epoch < state.known_epoch:
+        return state
+    if state.leading and epoch > (state.epoch or 0):
+        state = stepped_down(state)
+    if state.leading:
+        return state
+    # Whoever leads is senior to us, whatever we thought.
+    return replace(state, known_epoch=epoch, led_at=now, seniors=(state.seniors | {sender}) & state.group)
+
+
+def _is_candidate(state: CoordinatorState, now: float, settings: CoordinatorSettings) -> bool:
+    """The senior leads. Where nobody has for a while (all came back at once), the first by name tries."""
+    if not state.seniors:
+        return True
+    silent = now - state.led_at > settings.leader_silence_seconds
+    return silent and state.me == min(state.group)
+
+
+def _view(state: CoordinatorState, now: float, view: ClusterView, asked_at: float) -> CoordinatorState:
+    state = replace(state, view_loading=False)
+    if not state.leading:
+        return state
+    if asked_at <= state.written_at or state.writing:
+        return replace(state, view_wanted=True)
+    absent = dict(state.absent_since)
+    for node in view.nodes:
+        if node.name not in state.members:
+            absent.setdefault(node.name, now)
+    return replace(state, view=view, view_asked_at=asked_at, absent_since=absent)
+
+
+def _store_lost(state: CoordinatorState, now: float, what: str, settings: CoordinatorSettings) -> CoordinatorState:
+    """What was asked may have been written or not: forget it, and read again after a pause."""
+    if what == "campaign":
+        return replace(state, campaigning=False, campaign_at=now + settings.campaign_retry_seconds)
+    kind = what.split(":", maxsplit=1)[0]
+    if kind not in rules.WRITES and kind != "view":
+        return state
+    return replace(
+        state, view_loading=False if kind == "view" else state.view_loading, writing=state.writing - {what},
+        written_at=now, view_wanted=True, store_retry_at=now + settings.store_retry_seconds,
+        view=state.view if kind == "view" else None,
+    )  # fmt: skip
+
+
+def _load_view(
+    state: CoordinatorState, now: float, settings: CoordinatorSettings, actions: list[Action]
+) -> CoordinatorState:
+    if state.view_loading or state.writing:
+        return state
+    if not state.view_wanted and now < state.view_due_at:
+        return state
+    if now < state.store_retry_at:
+        return state
+    actions.append(LoadView())
+    return replace(state, view_loading=True, view_wanted=False, view_due_at=now + settings.view_interval_seconds)

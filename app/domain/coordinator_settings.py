@@ -1,0 +1,23 @@
+"""The figures that the coordinator decides with, by value."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from app.domain.fencing import FencingTimes
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorSettings:
+    """All in seconds. `fence_methods` names for each node the configured methods, in the order of their levels."""
+
+    times: FencingTimes = field(default_factory=FencingTimes)
+    fence_methods: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    view_interval_seconds: float = 2.0
+    lead_interval_seconds: float = 1.0
+    leader_silence_seconds: float = 4.0
+    campaign_retry_seconds: float = 0.5
+    store_retry_seconds: float = 0.5
+    #: nothing is fenced that this agent has not itself seen alive, until it has been quorate for this long
+    startup_grace_seconds: float = 30.0
+    #: a lost node that comes back before any proof must stay for this long to be let in again
+    return_settle_seconds: float = 1.0

@@ -1,0 +1,95 @@
+"""What one agent's coordinator remembers, and how membership and group change it."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from app.domain.cluster import ClusterView
+from app.domain.fencing import FenceProgress
+
+
+@dataclass(frozen=True, slots=True)
+class CoordinatorState:
+    """What one agent's coordinator remembers. All times are monotonic seconds."""
+
+    me: str
+    members: frozenset[str] = frozenset()
+    quorate: bool = False
+    quorate_since: float = 0.0
+    seen: frozenset[str] = frozenset()
+    absent_since: Mapping[str, float] = field(default_factory=dict)
+    present_since: Mapping[str, float] = field(default_factory=dict)
+    group: frozenset[str] = frozenset()
+    seniors: frozenset[str] = frozenset()
+    epoch: int | None = None
+    known_epoch: int = 0
+    led_at: float = 0.0
+    campaigning: bool = False
+    campaign_at: float = 0.0
+    view: ClusterView | None = None
+    view_loading: bool = False
+    view_due_at: float = 0.0
+    view_wanted: bool = False
+    store_retry_at: float = 0.0
+    written_at: float = 0.0
+    view_asked_at: float = 0.0
+    writing: frozenset[str] = frozenset()
+    lead_sent_at: float = 0.0
+    fences: Mapping[str, FenceProgress] = field(default_factory=dict)
+
+    @property
+    def leading(self) -> bool:
+        """True while this agent holds an epoch that it has not heard a newer one of."""
+        return self.epoch is not None
+
+    @property
+    def view_current(self) -> bool:
+        """True when the view was read after our last write had ended, and no other is in flight."""
+        return self.view is not None and not self.writing and self.view_asked_at > self.written_at
+
+    def absent_seconds(self, node: str, now: float) -> float | None:
+        """For how long the node has been missing from our quorate partition; None while it is here."""
+        since = self.absent_since.get(node)
+        return None if since is None else now - since
+
+
+def start(me: str, now: float) -> CoordinatorState:
+    """The state of an agent that has just come up."""
+    return CoordinatorState(me, led_at=now)
+
+
+def membership_changed(state: CoordinatorState, now: float, members: frozenset[str], quorate: bool) -> CoordinatorState:
+    """Absence counts from when it was seen, but never from before we were quorate.
+
+    While we were not, another partition may have been, with the absent node in it and running VMs.
+    """
+    regained = quorate and not state.quorate
+    missing = (state.members | state.seen | frozenset(state.absent_since)) - members
+    absent = {n: now if regained else state.absent_since.get(n, now) for n in missing}
+    present = {n: state.present_since.get(n, now) for n in members}
+    seniors = state.seniors
+    if regained:
+        # Those who kept quorum without us have been here longer than we have.
+        seniors = state.group - {state.me}
+    return replace(
+        state, members=members, quorate=quorate, absent_since=absent, present_since=present, seniors=seniors,
+        quorate_since=now if regained else state.quorate_since,
+        seen=(state.seen | members) if quorate else frozenset(),
+        led_at=now if regained else state.led_at, view_wanted=True,
+    )  # fmt: skip
+
+
+def group_changed(
+    state: CoordinatorState, members: frozenset[str], joined: frozenset[str], left: frozenset[str]
+) -> CoordinatorState:
+    seniors = (state.seniors & members) - left
+    if state.me in joined:
+        # Those that came in the same change are ordered by name.
+        seniors = members - joined | {n for n in joined & members if n < state.me}
+    return replace(state, group=members, seniors=seniors, view_wanted=True)
+
+
+def stepped_down(state: CoordinatorState) -> CoordinatorState:
+    """The state of an agent that leads no more: what it knew as the leader is forgotten."""
+    if not state.leading and not state.campaigning:
+        return state
+    return replace(state, epoch=None, view=None, view_loading=False, writing=frozenset(), fences={})

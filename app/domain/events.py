@@ -1,0 +1,195 @@
+"""Facts in: everything that the two cores (`coordinator`, `node_agent`) can learn.
+
+Each is a frozen value put into the inbox by a callback or a finished piece of work. Nothing here says
+what to do about it. Times in events are seconds of the agent's own monotonic clock.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from app.domain.cluster import ClusterView, Proof
+from app.domain.node import Node
+from app.domain.vm import Vm
+
+# -- from Corosync
+
+
+@dataclass(frozen=True, slots=True)
+class MembershipChanged:
+    """libquorum: the node names in this partition, and whether it is quorate."""
+
+    members: frozenset[str]
+    quorate: bool
+
+
+@dataclass(frozen=True, slots=True)
+class GroupChanged:
+    """CPG: the nodes whose agent is in the group now, those that just came, those that just went."""
+
+    members: frozenset[str]
+    joined: frozenset[str]
+    left: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class SignalReceived:
+    """A small message from another process of the cluster: "look at this", never what to do."""
+
+    sender: str
+    kind: str
+    vm_id: int | None = None
+    epoch: int = 0
+
+
+# -- from the hypervisor
+
+
+class DomainState(StrEnum):
+    """What libvirt says of a domain."""
+
+    RUNNING = "running"
+    PAUSED = "paused"
+    SHUTOFF = "shutoff"
+    CRASHED = "crashed"
+
+
+@dataclass(frozen=True, slots=True)
+class DomainFact:
+    """One domain of this node. `guest_alive` is None where this hypervisor cannot tell.
+
+    `ended` says why a domain that is off went off: `shutdown` (from inside), `destroyed`, `crashed`, or empty.
+    """
+
+    vm_id: int
+    generation: int
+    state: DomainState
+    guest_alive: bool | None = None
+    ended: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class DomainsListed:
+    """A sweep or a libvirt event: all domains of this node that carry our metadata."""
+
+    domains: tuple[DomainFact, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HypervisorLost:
+    """libvirt does not answer. The VMs run on; nothing can be said about them now."""
+
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class DomainChanged:
+    """libvirt says that something happened to a domain: list them again."""
+
+
+@dataclass(frozen=True, slots=True)
+class VmWorkDone:
+    """One piece of work on a VM (an action of `node_agent`) ended. `error` is empty when it worked."""
+
+    vm_id: int
+    generation: int
+    work: str
+    error: str = ""
+
+
+# -- from the database
+
+
+@dataclass(frozen=True, slots=True)
+class DesiredLoaded:
+    """What the database wants of this node: its own row and the VMs assigned to it.
+
+    `asked_at` is when the reading began: the answer may not be trusted for anything that happened after it.
+    """
+
+    node: Node | None
+    vms: tuple[Vm, ...]
+    asked_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class ViewLoaded:
+    """A fresh ClusterView for the coordinator."""
+
+    view: ClusterView
+    asked_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class StoreLost:
+    """The database did not answer to `what`."""
+
+    what: str
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class HealthChecked:
+    """What is wrong with this node's disks and pools, one word or phrase each; empty when nothing is."""
+
+    problems: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """This node's observations are in the database."""
+
+
+@dataclass(frozen=True, slots=True)
+class EpochWon:
+    """This agent is the coordinator of that epoch."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochLost:
+    """Another agent holds a newer epoch: step down."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """A coordinator's write about `node` (or waiting VMs, when empty) is committed."""
+
+    what: str
+    node: str = ""
+
+
+# -- from fencing
+
+
+@dataclass(frozen=True, slots=True)
+class FenceAttempted:
+    """A fencing method ended. `proof` only when it saw the node powered off; else `error` says what it saw."""
+
+    epoch: int
+    node: str
+    method: str
+    proof: Proof | None = None
+    error: str = ""
+
+
+Event = (
+    MembershipChanged
+    | GroupChanged
+    | SignalReceived
+    | DomainsListed
+    | HypervisorLost
+    | DomainChanged
+    | VmWorkDone
+    | DesiredLoaded
+    | ViewLoaded
+    | StoreLost
+    | Reported
+    | HealthChecked
+    | EpochWon
+    | EpochLost
+    | Written
+    | FenceAttempted
+)

@@ -1,0 +1,81 @@
+"""The chain of proofs: how the coordinator comes to know that a lost node can no longer write.
+
+Every configured method is tried at once and again after a pause until one proves it; beside them runs
+the clock of the node's own watchdog. Whichever proves first counts. "Probably fenced" is not fenced: a
+method that ends without having *seen* the node off proves nothing, and time proves something only about a
+node whose agent had reported an armed watchdog.
+
+Why time is a proof. The node feeds its watchdog only while it is quorate or has verified that none of its
+VMs runs. Let it lose quorum at q (its clock), the coordinator notice at d. It last fed at q at the latest, so by
+q + watchdog it has either destroyed its VMs or been reset. The two notice the same loss within
+`detection_skew_seconds`: q <= d + skew. Hence after d + watchdog + skew nothing of it runs.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from app.domain.cluster import Proof
+
+
+@dataclass(frozen=True, slots=True)
+class FencingTimes:
+    """The figures that the proof by time rests on, in seconds. Checked when they are made."""
+
+    self_fence_seconds: float = 5.0
+    detection_skew_seconds: float = 2.0
+    attempt_timeout_seconds: float = 20.0
+    retry_seconds: float = 1.0
+
+    def wait_seconds(self, watchdog_seconds: float) -> float:
+        """How long a node with this watchdog must have been absent to be proven dead by time alone."""
+        return watchdog_seconds + self.detection_skew_seconds
+
+    def check(self, watchdog_seconds: float | None) -> None:
+        """ValueError unless self-fencing ends before the watchdog, and the coordinator's wait after it."""
+        if self.detection_skew_seconds <= 0 or self.self_fence_seconds <= 0:
+            raise ValueError("self_fence_seconds and detection_skew_seconds must be greater than 0")
+        if watchdog_seconds is not None and not self.self_fence_seconds < watchdog_seconds:
+            raise ValueError(
+                f"self_fence_seconds ({self.self_fence_seconds}) must be smaller than the watchdog timeout "
+                f"({watchdog_seconds} s): a node without quorum must have destroyed its VMs before it is reset"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class FenceProgress:
+    """What was tried on one node in this coordinator's memory; a new coordinator starts anew."""
+
+    in_flight: frozenset[str] = frozenset()
+    next_try_at: Mapping[str, float] = field(default_factory=dict)
+    failures: int = 0
+    last_error: str = ""
+    proof: Proof | None = None
+
+    def attempted(self, method: str, proof: Proof | None, now: float, times: FencingTimes) -> "FenceProgress":
+        """The progress after `method` ended. A first proof is kept."""
+        return replace(
+            self,
+            in_flight=self.in_flight - {method},
+            next_try_at={**self.next_try_at, method: now + times.retry_seconds},
+            failures=self.failures + (proof is None),
+            proof=self.proof or proof,
+        )
+
+
+def methods_due(progress: FenceProgress, methods: tuple[str, ...], now: float) -> tuple[str, ...]:
+    """The methods to start now: not in flight, and past their pause."""
+    return tuple(m for m in methods if m not in progress.in_flight and progress.next_try_at.get(m, now) <= now)
+
+
+def proof_by_time(absent_seconds: float, watchdog_seconds: float | None, times: FencingTimes) -> Proof | None:
+    """The watchdog's proof, once the node has been absent for long enough; None before, and without a watchdog."""
+    if watchdog_seconds is None:
+        return None
+    wait = times.wait_seconds(watchdog_seconds)
+    if absent_seconds <= wait:
+        return None
+    return Proof(
+        "watchdog",
+        f"absent for {absent_seconds:.1f} s, longer than its watchdog of {watchdog_seconds:g} s "
+        f"and a detection skew of {times.detection_skew_seconds:g} s",
+    )

@@ -1,0 +1,66 @@
+"""A node: a physical server of the cluster, and the life it leads in the eyes of the others.
+
+    ONLINE --absent--> LOST --proof, and all its VMs planned--> FENCED --cleaned itself--> ONLINE
+                        \\--back before any proof--> ONLINE
+
+The invariant that the table carries: a node hosts VMs only while it is ONLINE. A node that reads
+LOST or FENCED in its own row starts and resumes nothing, so a proof, once true, stays true until
+the coordinator itself lets the node back in.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class NodeRole(StrEnum):
+    """What a node is for. A spare takes VMs only in a recovery; a witness takes none, ever."""
+
+    COMPUTE = "compute"
+    SPARE = "spare"
+    WITNESS = "witness"
+
+
+class NodeState(StrEnum):
+    """Where a node stands with the coordinator."""
+
+    ONLINE = "online"
+    LOST = "lost"
+    FENCED = "fenced"
+
+
+#: (state, what happened) -> new state. Anything not listed is a defect and raises.
+TRANSITIONS: dict[tuple[NodeState, str], NodeState] = {
+    (NodeState.ONLINE, "absent"): NodeState.LOST,
+    (NodeState.LOST, "returned"): NodeState.ONLINE,
+    (NodeState.LOST, "fenced"): NodeState.FENCED,
+    (NodeState.FENCED, "cleaned"): NodeState.ONLINE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One row of the cluster's nodes.
+
+    `watchdog_seconds` is the timeout of the watchdog that this node's agent reported as armed, None if
+    it has none: only then can the passing of time prove anything about it. `boot_id` is the boot that
+    its agent last reported; a new one proves that everything from before is gone.
+    """
+
+    id: int
+    name: str
+    address: str
+    role: NodeRole = NodeRole.COMPUTE
+    state: NodeState = NodeState.ONLINE
+    memory_mib: int = 0
+    cores: int = 0
+    rack: str = ""
+    maintenance: bool = False
+    watchdog_seconds: float | None = None
+    boot_id: str = ""
+    health: str = "unknown"
+    #: grows with every placement on this node: two requests that place at once then collide in the database
+    placements: int = 0
+
+    def after(self, what: str) -> NodeState:
+        """The state after `what` happened; KeyError when the table does not allow it."""
+        return TRANSITIONS[self.state, what]

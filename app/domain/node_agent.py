@@ -1,0 +1,124 @@
+"""The agent of one node: step(state, now, events) -> (state, actions). The same shape as `coordinator`.
+
+It compares what the database wants of this node (`DesiredLoaded`) with what the hypervisor has (`DomainsListed`) and
+closes the gap. The order of the rules is the order of their weight:
+
+1. Not quorate: pause every VM at once; after `self_fence_seconds` destroy them all.
+2. A copy that must not be here (stale generation, other node, unknown VM) is destroyed before anything else.
+3. Quorate, this node ONLINE, and the reading of the database younger than the loss: resume, start, stop, remove.
+4. Report what was seen.
+5. Feed the watchdog, last, and only when healthy: quorate and let in, or verified to run nothing.
+
+Invariant: nothing is started or resumed but on a reading of the database that began after quorum was (re)gained, is not
+older than `lease_seconds`, and shows this node ONLINE and the VM here in this generation.
+"""
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from app.domain import node_agent_rules as rules
+from app.domain.actions import Action, CheckHealth, FeedWatchdog, ListDomains, LoadDesired
+from app.domain.events import (
+    DesiredLoaded,
+    DomainChanged,
+    DomainsListed,
+    Event,
+    HealthChecked,
+    HypervisorLost,
+    MembershipChanged,
+    Reported,
+    SignalReceived,
+    StoreLost,
+    VmWorkDone,
+    Written,
+)
+from app.domain.node_agent_state import NodeAgentSettings, NodeAgentState
+
+
+def start(me: str, now: float) -> NodeAgentState:
+    """The state of an agent that has just come up: it knows nothing, and counts as not quorate since now."""
+    return NodeAgentState(me, quorum_lost_at=now)
+
+
+def step(
+    state: NodeAgentState, now: float, events: Sequence[Event], settings: NodeAgentSettings
+) -> tuple[NodeAgentState, tuple[Action, ...]]:
+    """Take in the facts, then act on the level."""
+    for event in events:
+        state = _take_in(state, now, event, settings)
+    actions: list[Action] = []
+    state = rules.guard_quorum(state, now, settings, actions)
+    state = rules.destroy_stale(state, now, actions)
+    state = rules.reconcile(state, now, settings, actions)
+    state = rules.rejoin(state, now, actions)
+    state = rules.report(state, now, settings, actions)
+    state = _look(state, now, settings, actions)
+    if rules.may_feed(state, now, settings):
+        actions.append(FeedWatchdog())
+    return state, tuple(actions)
+
+
+def _take_in(state: NodeAgentState, now: float, event: Event, settings: NodeAgentSettings) -> NodeAgentState:
+    match event:
+        case MembershipChanged(_, quorate):
+            return _quorum(state, now, quorate)
+        case SignalReceived(_, "look"):
+            return replace(state, desired_wanted=True)
+        case DomainChanged():
+            return replace(state, domains_wanted=True)
+        case DomainsListed(domains):
+            listed = {d.vm_id: d for d in domains}
+            return replace(state, domains=listed, domains_at=state.listing_at, listing=False, hypervisor_error="")
+        case HypervisorLost(error):
+            return replace(state, domains=None, listing=False, hypervisor_error=error)
+        case DesiredLoaded(node, vms, asked_at):
+            by_id = {v.id: v for v in vms}
+            return replace(
+                state, node=node, desired=by_id, desired_at=asked_at, loading=False, report_due=True, store_error=""
+            )
+        case VmWorkDone():
+            return rules.work_done(state, now, event, settings)
+        case HealthChecked(problems):
+            return replace(state, problems=problems, checking=False)
+        case Reported():
+            return replace(state, reporting=False, desired_wanted=True, report_confirmed=True)
+        case Written("rejoin"):
+            return replace(state, rejoining=False, desired_wanted=True)
+        case StoreLost(what, error) if what in ("desired", "report", "rejoin"):
+            flags = {"desired": "loading", "report": "reporting", "rejoin": "rejoining"}
+            lost = replace(state, store_error=error, store_retry_at=now + settings.store_retry_seconds)
+            return replace(lost, **{flags[what]: False})  # type: ignore[arg-type]
+        case _:
+            return state
+
+
+def _quorum(state: NodeAgentState, now: float, quorate: bool) -> NodeAgentState:
+    if quorate == state.quorate and state.quorum_known:
+        return state
+    if quorate:
+        return replace(
+            state,
+            quorate=True,
+            quorum_known=True,
+            quorate_at=now,
+            desired_wanted=True,
+        )
+    return replace(
+        state, quorate=False, quorum_known=True, quorum_lost_at=now if state.quorate else state.quorum_lost_at
+    )
+
+
+def _look(state: NodeAgentState, now: float, settings: NodeAgentSettings, actions: list[Action]) -> NodeAgentState:
+    if not state.listing and (state.domains_wanted or now >= state.domains_due_at):
+        actions.append(ListDomains())
+        pause = settings.domains_fast_seconds if rules.in_a_hurry(state) else settings.domains_interval_seconds
+        state = replace(state, listing=True, listing_at=now, domains_wanted=False, domains_due_at=now + pause)
+    if not state.checking and now >= state.health_due_at:
+        actions.append(CheckHealth())
+        state = replace(state, checking=True, health_due_at=now + settings.health_interval_seconds)
+    due = state.desired_wanted or now >= state.desired_due_at
+    if state.quorate and not state.loading and due and now >= state.store_retry_at:
+        actions.append(LoadDesired())
+        due_at = now + settings.desired_interval_seconds
+        state = replace(state, loading=True, desired_wanted=False, desired_due_at=due_at)
+    return state

@@ -1,0 +1,96 @@
+"""What the agent of one node remembers, and the figures it decides with. All times are monotonic seconds."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from app.domain.events import DomainFact
+from app.domain.node import Node
+from app.domain.vm import Vm
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAgentSettings:
+    """All in seconds, but for the counts."""
+
+    self_fence_seconds: float = 5.0
+    #: how long a started agent waits for Corosync's first word before it takes silence for a lost quorum
+    first_word_seconds: float = 3.0
+    lease_seconds: float = 4.0
+    desired_interval_seconds: float = 2.0
+    domains_interval_seconds: float = 2.0
+    domains_fast_seconds: float = 0.2
+    health_interval_seconds: float = 10.0
+    store_retry_seconds: float = 0.5
+    starts_max: int = 3
+    start_tries_max: int = 3
+    start_retry_seconds: float = 2.0
+    work_retry_seconds: float = 1.0
+    acpi_repeat_seconds: float = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """Starts of one VM that failed here, in this generation."""
+
+    generation: int
+    failures: int
+    retry_at: float
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class NodeAgentState:
+    """`domains` is None while the hypervisor does not answer, `desired` before the first reading of the database."""
+
+    me: str
+    quorate: bool = False
+    quorum_known: bool = False
+    quorum_lost_at: float = 0.0
+    quorate_at: float = 0.0
+
+    domains: Mapping[int, DomainFact] | None = None
+    domains_at: float = -1.0
+    listing: bool = False
+    listing_at: float = 0.0
+    domains_wanted: bool = True
+    domains_due_at: float = 0.0
+    hypervisor_error: str = ""
+
+    node: Node | None = None
+    desired: Mapping[int, Vm] | None = None
+    desired_at: float = -1.0
+    loading: bool = False
+    desired_wanted: bool = True
+    desired_due_at: float = 0.0
+    store_error: str = ""
+    store_retry_at: float = 0.0
+
+    problems: tuple[str, ...] = ()
+    checking: bool = False
+    health_due_at: float = 0.0
+
+    #: work in flight: VM -> what; a second piece of work on a VM waits for the first, but for a destroy
+    working: Mapping[int, str] = field(default_factory=dict)
+    destroying: frozenset[int] = frozenset()
+    trouble: Mapping[int, Trouble] = field(default_factory=dict)
+    #: VM -> when we last pressed its power button: what then goes off did not go off by itself
+    acpi_at: Mapping[int, float] = field(default_factory=dict)
+    #: resets that this agent did, by VM
+    resets: Mapping[int, int] = field(default_factory=dict)
+
+    #: when work on a VM ended (what was listed before says nothing about it now), and until when not to try again
+    touched_at: Mapping[int, float] = field(default_factory=dict)
+    hold_until: Mapping[int, float] = field(default_factory=dict)
+
+    reporting: bool = False
+    #: a reading of the database came that no report has been made from yet
+    report_due: bool = False
+    report_confirmed: bool = False
+    reported_health: str = ""
+    rejoining: bool = False
+
+    @property
+    def health(self) -> str:
+        """`ok`, or what is wrong with this node, joined by comma."""
+        words = (*(("libvirt",) if self.hypervisor_error else ()), *self.problems)
+        return ", ".join(words) or "ok"

@@ -1,0 +1,115 @@
+"""What happens to the VMs of a fenced node, and to those that wait for room.
+
+A plan says what it could not do, and why. It never moves a VM that another node still holds, and it
+gives every VM that it touches a new generation: the copy that died cannot come back under the old one.
+"""
+
+from dataclasses import dataclass
+
+from app.domain.cluster import ClusterView
+from app.domain.placement import NoRoom, choose_node, loads_of
+from app.domain.vm import Desired, Vm
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One VM, its new node and generation, and why there."""
+
+    vm_id: int
+    node: str
+    generation: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Unplaced:
+    """One VM that no node can take, with the reason. It is tried again whenever capacity changes."""
+
+    vm_id: int
+    generation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """One VM that leaves the failed node without a new one: it was stopped, suspended or deleted there."""
+
+    vm_id: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
+class RecoveryPlan:
+    """Where everything goes. `node` is the failed node, empty for a plan of waiting VMs only."""
+
+    node: str
+    assigned: tuple[Assignment, ...] = ()
+    unplaced: tuple[Unplaced, ...] = ()
+    released: tuple[Released, ...] = ()
+
+    @property
+    def empty(self) -> bool:
+        """True when the plan changes nothing."""
+        return not (self.assigned or self.unplaced or self.released)
+
+
+def start_order(vms: list[Vm]) -> list[Vm]:
+    """Highest priority first; within one priority large VMs first, which strands fewer of them."""
+    return sorted(vms, key=lambda v: (-v.priority, -v.memory_mib, v.id))
+
+
+def plan_recovery(view: ClusterView, failed: str) -> RecoveryPlan:
+    """Spread the VMs of `failed` over the others. The caller holds the proof that it is fenced."""
+    theirs = [v for v in view.vms if v.node == failed]
+    owed = [v for v in theirs if v.wants_to_run]
+    released = tuple(Released(v.id, v.generation + 1) for v in theirs if not v.wants_to_run)
+    assigned, unplaced = _place(view, owed, exclude=failed, recovery=True)
+    return RecoveryPlan(failed, assigned, unplaced, released)
+
+
+def plan_waiting(view: ClusterView) -> RecoveryPlan:
+    """Place the VMs that wait for a node, and give those that are to be deleted an owner that does it.
+
+    Only what changes is in the plan: a VM that still finds no room keeps its row, unless the reason changed.
+    """
+    waiting = [v for v in view.vms if v.node is None and v.wants_to_run]
+    from_recovery = [v for v in waiting if v.incident_id is not None]
+    fresh = [v for v in waiting if v.incident_id is None]
+    assigned, unplaced = _place(view, from_recovery, exclude="", recovery=True)
+    taken = {a.vm_id: a.node for a in assigned}
+    more, not_yet = _place(view, fresh, exclude="", recovery=False, taken=taken)
+    reasons = {v.id: v.unplaced_reason for v in waiting}
+    changed = tuple(u for u in (*unplaced, *not_yet) if reasons[u.vm_id] != u.reason)
+    return RecoveryPlan("", (*assigned, *more, *_undertakers(view)), changed)
+
+
+def _place(
+    view: ClusterView, vms: list[Vm], *, exclude: str, recovery: bool, taken: dict[int, str] | None = None
+) -> tuple[tuple[Assignment, ...], tuple[Unplaced, ...]]:
+    loads = loads_of(view)
+    loads.pop(exclude, None)
+    by_id = {v.id: v for v in view.vms}
+    for vm_id, node in (taken or {}).items():
+        loads[node] = loads[node].plus(by_id[vm_id])
+    assigned: list[Assignment] = []
+    unplaced: list[Unplaced] = []
+    for vm in start_order(vms):
+        choice = choose_node(loads.values(), vm, recovery=recovery)
+        if isinstance(choice, NoRoom):
+            unplaced.append(Unplaced(vm.id, vm.generation + (1 if vm.node is not None else 0), choice.reason))
+            continue
+        loads[choice.node] = loads[choice.node].plus(vm)
+        assigned.append(Assignment(vm.id, choice.node, vm.generation + 1, choice.why))
+    return tuple(assigned), tuple(unplaced)
+
+
+def _undertakers(view: ClusterView) -> tuple[Assignment, ...]:
+    """A deleted VM without a node still has volumes: any node that is online can remove them."""
+    online = sorted(n.name for n in view.online() if n.role.value != "witness")
+    if not online:
+        return ()
+    orphans = [v for v in view.vms if v.desired is Desired.DELETED and v.node is None]
+    return tuple(
+        Assignment(v.id, online[v.id % len(online)], v.generation + 1, "removes the volumes of a deleted VM")
+        for v in orphans
+    )

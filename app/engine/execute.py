@@ -1,0 +1,191 @@
+"""One match: action -> port call, run in the lane that fits it. The result comes back as an event.
+
+Lanes: `store` (this node's reading and reporting), `lead` (the coordinator's), `hypervisor` (listing), `health`,
+`fence`, and one per VM (`vm-17`), so that nothing waits behind something that hangs.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import assert_never
+
+import structlog
+
+from app.domain import actions as do
+from app.domain import events as fact
+from app.domain.errors import Conflict, StaleEpoch
+from app.domain.events import Event
+from app.engine.ports import AgentPorts
+from app.engine.vm_work import vm_work
+from app.ports.fencing import FenceFailed
+from app.ports.hypervisor import HypervisorError
+from app.ports.store import StoreUnavailable, Transaction
+from app.services.commit_plan import commit_plan
+from app.services.epoch import win_epoch
+from app.services.incidents import cancel_incident, close_incident, note_step, open_incident, record_proof
+from app.services.load_view import load_desired, load_view
+from app.services.rejoin_node import rejoin_node
+from app.services.report_observed import report_observed
+
+log = structlog.get_logger(__name__)
+
+
+def execute(action: do.Action, ports: AgentPorts) -> None:
+    """Start what the action asks for. Never blocks and never raises for what the world does."""
+    match action:
+        case do.FeedWatchdog():
+            ports.watchdog.feed()
+        case do.SendSignal(kind, epoch):
+            ports.membership.send(kind, epoch=epoch)
+        case do.ListDomains():
+            ports.workers.submit("hypervisor", lambda: _list_domains(ports))
+        case do.CheckHealth():
+            ports.workers.submit("health", lambda: _check_health(ports))
+        case do.LoadDesired():
+            ports.workers.submit("store", lambda: _store("desired", _load_desired(ports)))
+        case do.Report() as report:
+            ports.workers.submit("store", lambda: _store("report", _report(ports, report)))
+        case do.Rejoin():
+            ports.workers.submit("store", lambda: _store("rejoin", _rejoin(ports)))
+        case do.StartVm(vm) | do.RemoveVm(vm):
+            ports.workers.submit(f"vm-{vm.id}", lambda: vm_work(action, ports))
+        case do.StopVm(vm_id) | do.DestroyVm(vm_id) | do.PauseVm(vm_id) | do.ResumeVm(vm_id) | do.ResetVm(vm_id):
+            lane = f"destroy-{vm_id}" if isinstance(action, do.DestroyVm) else f"vm-{vm_id}"
+            ports.workers.submit(lane, lambda: vm_work(action, ports))
+        case do.Fence() as fence:
+            ports.workers.submit(f"fence-{fence.node}-{fence.method}", lambda: _fence(ports, fence))
+        case do.Campaign():
+            ports.workers.submit("lead", lambda: _store("campaign", _campaign(ports)))
+        case do.LoadView():
+            ports.workers.submit("lead", lambda: _store("view", _load_view(ports)))
+        case (
+            do.OpenIncident()
+            | do.CancelIncident()
+            | do.NoteStep()
+            | do.RecordProof()
+            | do.CommitPlan()
+            | do.CloseIncident()
+        ):
+            ports.workers.submit("lead", lambda: _lead(ports, action))
+        case _:
+            assert_never(action)
+
+
+def _unexpected(what: str, error: Exception) -> str:
+    """A defect of ours must not leave a core waiting for an answer for ever: it is logged and counts as a failure."""
+    log.exception("unexpected failure", what=what)
+    return f"{type(error).__name__}: {error}"
+
+
+def _store(what: str, work: Callable[[], Event]) -> Sequence[Event]:
+    try:
+        return (work(),)
+    except (StoreUnavailable, Conflict) as error:
+        return (fact.StoreLost(what, str(error)),)
+    except Exception as error:  # noqa: BLE001
+        return (fact.StoreLost(what, _unexpected(what, error)),)
+
+
+def _list_domains(ports: AgentPorts) -> Sequence[Event]:
+    try:
+        return (fact.DomainsListed(tuple(ports.hypervisor.domains())),)
+    except HypervisorError as error:
+        return (fact.HypervisorLost(str(error)),)
+    except Exception as error:  # noqa: BLE001
+        return (fact.HypervisorLost(_unexpected("listing domains", error)),)
+
+
+def _check_health(ports: AgentPorts) -> Sequence[Event]:
+    try:
+        return (fact.HealthChecked(ports.check_health()),)
+    except Exception as error:  # noqa: BLE001
+        return (fact.HealthChecked((_unexpected("health check", error),)),)
+
+
+def _load_desired(ports: AgentPorts) -> Callable[[], Event]:
+    def work() -> Event:
+        asked_at = ports.clock.monotonic()
+        node, vms = ports.store.run(lambda tx: load_desired(tx, ports.facts.name))
+        return fact.DesiredLoaded(node, vms, asked_at)
+
+    return work
+
+
+def _report(ports: AgentPorts, report: do.Report) -> Callable[[], Event]:
+    def work() -> Event:
+        now = ports.clock.utc()
+        ports.store.run(lambda tx: report_observed(tx, ports.facts, report.seen, report.health, now))
+        return fact.Reported()
+
+    return work
+
+
+def _rejoin(ports: AgentPorts) -> Callable[[], Event]:
+    def work() -> Event:
+        now = ports.clock.utc()
+        ports.store.run(lambda tx: rejoin_node(tx, ports.facts.name, now))
+        return fact.Written("rejoin")
+
+    return work
+
+
+def _campaign(ports: AgentPorts) -> Callable[[], Event]:
+    def work() -> Event:
+        now = ports.clock.utc()
+        return fact.EpochWon(ports.store.run(lambda tx: win_epoch(tx, ports.facts.name, now)))
+
+    return work
+
+
+def _load_view(ports: AgentPorts) -> Callable[[], Event]:
+    def work() -> Event:
+        asked_at = ports.clock.monotonic()
+        return fact.ViewLoaded(ports.store.run(load_view), asked_at)
+
+    return work
+
+
+def _lead(ports: AgentPorts, action: do.Action) -> Sequence[Event]:
+    """A coordinator's write. A replaced coordinator is told so by its own write."""
+    what, node, write = _lead_write(ports, action)
+    try:
+        ports.store.run(write)
+    except StaleEpoch:
+        return (fact.EpochLost(getattr(action, "epoch", 0)),)
+    except (StoreUnavailable, Conflict) as error:
+        return (fact.StoreLost(f"{what}:{node}", str(error)),)
+    except Exception as error:  # noqa: BLE001
+        return (fact.StoreLost(f"{what}:{node}", _unexpected(what, error)),)
+    return (fact.Written(what, node),)
+
+
+def _lead_write(ports: AgentPorts, action: do.Action) -> tuple[str, str, Callable[[Transaction], None]]:
+    now = ports.clock.utc()
+    match action:
+        case do.OpenIncident(epoch, node, ago):
+            return "open", node, lambda tx: open_incident(tx, epoch, node, ago, now)
+        case do.CancelIncident(epoch, node):
+            return "cancel", node, lambda tx: cancel_incident(tx, epoch, node, now)
+        case do.NoteStep(epoch, node, what, detail):
+            return "note", node, lambda tx: note_step(tx, epoch, node, what, detail, now)
+        case do.RecordProof(epoch, node, proof):
+            return "proof", node, lambda tx: record_proof(tx, epoch, node, proof, now)
+        case do.CommitPlan(epoch, plan):
+            return "plan", plan.node, lambda tx: commit_plan(tx, epoch, plan, now)
+        case do.CloseIncident(epoch, node, incident_id):
+            return "close", node, lambda tx: close_incident(tx, epoch, incident_id, now)
+        case _:
+            raise TypeError(f"not a coordinator's write: {action}")
+
+
+def _fence(ports: AgentPorts, fence: do.Fence) -> Sequence[Event]:
+    method = next((m for m in ports.fence_methods if m.name == fence.method and m.covers(fence.node)), None)
+    if method is None:
+        error = f"no fence device of method {fence.method} is configured for {fence.node}"
+        return (fact.FenceAttempted(fence.epoch, fence.node, fence.method, None, error),)
+    try:
+        proof = method.fence(fence.node, fence.timeout_seconds)
+    except FenceFailed as failed:
+        return (fact.FenceAttempted(fence.epoch, fence.node, fence.method, None, str(failed)),)
+    except Exception as error:  # noqa: BLE001
+        text = _unexpected("fencing", error)
+        return (fact.FenceAttempted(fence.epoch, fence.node, fence.method, None, text),)
+    return (fact.FenceAttempted(fence.epoch, fence.node, fence.method, proof),)

@@ -1,0 +1,30 @@
+"""All that the engine acts through, in one value."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from app.ports.clock import Clock
+from app.ports.fencing import FenceMethods
+from app.ports.hypervisor import Hypervisor
+from app.ports.membership import Membership
+from app.ports.storage import Pool
+from app.ports.store import Store
+from app.ports.watchdog import Watchdog
+from app.ports.workers import Workers
+from app.services.report_observed import NodeFacts
+
+
+@dataclass(frozen=True, slots=True)
+class AgentPorts:
+    """Built by bootstrap (real parts) or by the simulator (its own)."""
+
+    facts: NodeFacts
+    clock: Clock
+    store: Store
+    membership: Membership
+    hypervisor: Hypervisor
+    watchdog: Watchdog
+    fence_methods: FenceMethods
+    pools: Mapping[str, Pool]
+    workers: Workers
+    check_health: Callable[[], tuple[str, ...]]

@@ -1,0 +1,123 @@
+"""One piece of work on one VM: volumes by its pool's plugin, the domain by the hypervisor."""
+
+from collections.abc import Sequence
+
+import structlog
+
+from app.domain import actions as do
+from app.domain.events import Event, VmWorkDone
+from app.domain.records import Image
+from app.domain.vm import Vm
+from app.engine.ports import AgentPorts
+from app.ports.hypervisor import DomainSpec, HypervisorError
+from app.ports.storage import Pool, StorageError
+from app.ports.store import StoreUnavailable
+from app.services.remove_vm import remove_vm
+
+log = structlog.get_logger(__name__)
+
+
+def vm_work(action: do.Action, ports: AgentPorts) -> Sequence[Event]:
+    """Do it and say how it ended."""
+    match action:
+        case do.StartVm(vm):
+            name, vm_id, generation = "start", vm.id, vm.generation
+        case do.RemoveVm(vm):
+            name, vm_id, generation = "remove", vm.id, vm.generation
+        case do.StopVm(vm_id, generation):
+            name = "stop"
+        case do.DestroyVm(vm_id, generation):
+            name = "destroy"
+        case do.PauseVm(vm_id, generation):
+            name = "pause"
+        case do.ResumeVm(vm_id, generation):
+            name = "resume"
+        case do.ResetVm(vm_id, generation):
+            name = "reset"
+        case _:
+            raise TypeError(f"not work on a VM: {action}")
+    try:
+        error = _do(action, ports)
+    except (HypervisorError, StorageError, StoreUnavailable) as failed:
+        error = str(failed) or type(failed).__name__
+    except Exception as defect:  # noqa: BLE001  a core that waits for ever is worse than a failure that is logged
+        log.exception("unexpected failure", work=name, vm=vm_id)
+        error = f"{type(defect).__name__}: {defect}"
+    return (VmWorkDone(vm_id, generation, name, error),)
+
+
+def _do(action: do.Action, ports: AgentPorts) -> str:
+    hypervisor = ports.hypervisor
+    match action:
+        case do.StartVm(vm, not_after):
+            return _start(vm, not_after, ports)
+        case do.RemoveVm(vm):
+            _remove(vm, ports)
+        case do.StopVm(vm_id, generation, mode):
+            hypervisor.stop(vm_id, generation, mode)
+        case do.DestroyVm(vm_id, generation):
+            hypervisor.destroy(vm_id, generation)
+        case do.PauseVm(vm_id, generation):
+            hypervisor.pause(vm_id, generation)
+        case do.ResumeVm(vm_id, generation, not_after):
+            if ports.clock.monotonic() > not_after:
+                return "not resumed: the reading of the database that allows it is too old"
+            hypervisor.resume(vm_id, generation)
+        case do.ResetVm(vm_id, generation, mode):
+            hypervisor.reset(vm_id, generation, mode)
+    return ""
+
+
+def volume_name(vm: Vm) -> str:
+    """The name of the VM's system volume in its pool."""
+    return f"vm-{vm.id}-0"
+
+
+def _start(vm: Vm, not_after: float, ports: AgentPorts) -> str:
+    image = ports.store.run(lambda tx: next(iter(tx.images.where(name=vm.image)), None))
+    if image is None:
+        return f"image {vm.image} does not exist any more"
+    pool = _pool(vm, ports)
+    disk = pool.ensure_volume(volume_name(vm), image_path=image.path, size_gib=vm.disk_gib)
+    kernel, initrd = _boot(image, pool)
+    spec = DomainSpec(
+        vm_id=vm.id,
+        generation=vm.generation,
+        node=ports.facts.name,
+        name=vm.name,
+        cores=vm.cores,
+        memory_mib=vm.memory_mib,
+        disks=(disk,),
+        kernel=kernel,
+        initrd=initrd,
+        cmdline=image.cmdline,
+    )
+    # The last look at the clock before the point of no return: a process that was stopped for a while must not
+    # go on with what it had read before.
+    if ports.clock.monotonic() > not_after:
+        return "not started: the reading of the database that allows it is too old"
+    ports.hypervisor.start(spec)
+    return ""
+
+
+def _boot(image: Image, pool: Pool) -> tuple[str, str]:
+    """Kernel and initrd for a direct boot; both empty for an image with a boot loader of its own."""
+    if not image.kernel:
+        return "", ""
+    return pool.image_path(image.kernel), pool.image_path(image.initrd) if image.initrd else ""
+
+
+def _remove(vm: Vm, ports: AgentPorts) -> None:
+    for domain in ports.hypervisor.domains():
+        if domain.vm_id == vm.id:
+            ports.hypervisor.destroy(vm.id, domain.generation)
+    _pool(vm, ports).remove_volume(volume_name(vm))
+    now = ports.clock.utc()
+    ports.store.run(lambda tx: remove_vm(tx, vm.id, ports.facts.name, vm.generation, now))
+
+
+def _pool(vm: Vm, ports: AgentPorts) -> Pool:
+    pool = ports.pools.get(vm.pool)
+    if pool is None:
+        raise StorageError(f"pool {vm.pool} is not configured on {ports.facts.name}")
+    return pool

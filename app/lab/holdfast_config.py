@@ -1,0 +1,70 @@
+"""The product's configuration file for a lab node (read by app/config.py, which owns the meaning)."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from app.lab import galera, network
+from app.lab.paths import API_SOCKET_IN_NODE, POOL_IN_NODE, WATCHDOG_IN_NODE, LabPaths
+from app.lab.state import LabState, NodeState
+from app.lab.toml_text import to_toml
+
+
+def text(paths: LabPaths, lab: LabState, node: NodeState, overrides: Mapping[str, Mapping[str, Any]]) -> str:
+    """`overrides`: table -> settings laid over the lab's own, e.g. {"recovery": {"starts_per_node_max": 1}}."""
+    tables = _tables(paths, lab, node)
+    for name, settings in overrides.items():
+        if isinstance(tables.get(name), list):
+            raise TypeError(f"[[{name}]] is a list of tables; only plain tables can be overridden")
+        tables[name] = {**tables.get(name, {}), **settings}
+    return to_toml(tables)
+
+
+def _tables(paths: LabPaths, lab: LabState, node: NodeState) -> dict[str, Any]:
+    return {
+        "node": {
+            "name": node.name,
+            "id": node.number,
+            "address": node.address,
+            "role": node.role,
+            "rack": node.rack,
+            "memory_mib": node.memory_mib,
+            "cores": node.cores,
+        },
+        "database": {"urls": galera.urls(node, lab.nodes, lab.database_password)},
+        "membership": {"driver": "corosync"},
+        "libvirt": {"uri": "qemu:///system", "domain_type": "qemu"},
+        "watchdog": {"path": WATCHDOG_IN_NODE, "timeout_seconds": lab.watchdog_seconds},
+        "recovery": {
+            "self_fence_seconds": 5,
+            "detection_skew_seconds": 2,
+            "starts_per_node_max": 3,
+            "starts_cluster_max": 12,
+        },
+        "fence_devices": [
+            {
+                "node": other.name,
+                "command": [sys.executable, "-m", "app.lab.fence_agent"],
+                "options": {"port": other.name, "labdir": str(paths.directory)},
+            }
+            for other in lab.nodes
+        ],
+        "pools": [{"name": "shared", "driver": "file", "shared": True, "options": {"path": POOL_IN_NODE}}],
+        "networks": [{"driver": "pickup", "options": _pickup(node)}],
+        "api": {"listen": "0.0.0.0:8470", "socket": API_SOCKET_IN_NODE},
+        "webhooks": {"allow_private_targets": True},
+    }
+
+
+def _pickup(node: NodeState) -> dict[str, Any]:
+    return {
+        "target": network.STORAGE_SERVICE_ADDRESS,
+        "source": node.service_address,
+        "paths": [
+            {"name": link, "interface": link, "gateway": gateway, "metric": metric}
+            for link, gateway, metric in network.storage_paths()
+        ],
+        "failback_seconds": 3,
+    }

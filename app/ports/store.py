@@ -1,0 +1,107 @@
+"""The state: rows of frozen values, read and written in one transaction.
+
+`Store.run(work)` calls `work(tx)` in one transaction and commits. A conflict with another writer (Galera's
+certification, error 1213; a lock time-out; SQLite's busy) rolls back and calls `work` again, so `work` must
+have no effect outside of `tx`. Any exception out of `work` rolls back and is passed on.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Generic, Protocol, TypeVar
+
+from app.domain.cluster import Incident
+from app.domain.node import Node
+from app.domain.records import (
+    ApiAction,
+    AuditEntry,
+    ClusterEvent,
+    Epoch,
+    IdempotencyRecord,
+    Image,
+    NodePath,
+    OutboxMessage,
+    Plan,
+    Project,
+    Token,
+    WebhookEndpoint,
+)
+from app.domain.vm import Vm
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class StoreUnavailable(Exception):
+    """The database does not answer, or this member of it is not part of the primary component."""
+
+
+@dataclass(frozen=True, slots=True)
+class Page(Generic[R]):
+    """One page of a list: rows, and how many there are in all."""
+
+    rows: Sequence[R]
+    total: int
+
+
+class Rows(Protocol[R]):
+    """The rows of one kind. Filters are equality on field names (a tuple or list as value: any of these)."""
+
+    def get(self, row_id: int) -> R | None:
+        """The row with that id, or None."""
+
+    def where(self, **equals: object) -> Sequence[R]:
+        """All rows that match, by id."""
+
+    def page(self, *, page: int, per_page: int, sort: str = "id", descending: bool = False, **equals: object) -> Page[R]:
+        """Page `page` (from 1) of the rows that match, sorted by that field, then id."""
+
+    def add(self, row: R) -> R:
+        """Insert; the id of `row` is ignored, the stored row with its new id is returned."""
+
+    def save(self, row: R) -> None:
+        """Replace the row with this id. KeyError if there is none."""
+
+    def remove(self, row_id: int) -> None:
+        """Delete the row; no error if there is none."""
+
+
+class Transaction(Protocol):
+    """All kinds of rows."""
+
+    @property
+    def vms(self) -> Rows[Vm]: ...
+    @property
+    def nodes(self) -> Rows[Node]: ...
+    @property
+    def incidents(self) -> Rows[Incident]: ...
+    @property
+    def projects(self) -> Rows[Project]: ...
+    @property
+    def tokens(self) -> Rows[Token]: ...
+    @property
+    def plans(self) -> Rows[Plan]: ...
+    @property
+    def images(self) -> Rows[Image]: ...
+    @property
+    def actions(self) -> Rows[ApiAction]: ...
+    @property
+    def idempotency(self) -> Rows[IdempotencyRecord]: ...
+    @property
+    def endpoints(self) -> Rows[WebhookEndpoint]: ...
+    @property
+    def outbox(self) -> Rows[OutboxMessage]: ...
+    @property
+    def epochs(self) -> Rows[Epoch]: ...
+    @property
+    def events(self) -> Rows[ClusterEvent]: ...
+    @property
+    def paths(self) -> Rows[NodePath]: ...
+    @property
+    def audit(self) -> Rows[AuditEntry]: ...
+
+
+class Store(Protocol):
+    """The database."""
+
+    def run(self, work: Callable[[Transaction], T]) -> T:
+        """Do `work` in one transaction, again on a conflict. StoreUnavailable when the database is gone."""

@@ -1,0 +1,78 @@
+"""Write a recovery plan in one transaction: node FENCED, VMs with new nodes and generations, the unplaced list."""
+
+from dataclasses import replace
+from datetime import datetime
+
+from app.domain.cluster import Incident, IncidentPhase, Step
+from app.domain.errors import Conflict
+from app.domain.node import NodeState
+from app.domain.recovery import Assignment, RecoveryPlan, Unplaced
+from app.domain.vm import PowerSeen, Vm
+from app.ports.store import Transaction
+from app.services.emit_event import emit_event
+from app.services.epoch import hold_epoch
+from app.services.incidents import add_steps, early_incident, node_named
+
+
+def commit_plan(tx: Transaction, epoch: int, plan: RecoveryPlan, now: datetime) -> None:
+    """All of it or nothing. A VM that has changed under the plan makes it Conflict: plan again on a new view.
+
+    A plan for a node needs that node's proof in its incident; without one this raises and writes nothing.
+    """
+    hold_epoch(tx, epoch)
+    incident = _fenced_incident(tx, plan.node) if plan.node else None
+    steps = [_assign(tx, plan, a, incident, now) for a in plan.assigned]
+    steps += [s for u in plan.unplaced if (s := _strand(tx, plan, u, incident, now))]
+    for gone in plan.released:
+        vm = _expect(tx, gone.vm_id, gone.generation - 1, plan.node)
+        tx.vms.save(replace(vm, node=None, generation=gone.generation))
+    if incident is not None:
+        node = node_named(tx, plan.node)
+        if node.state is NodeState.LOST:
+            tx.nodes.save(replace(node, state=node.after("fenced")))
+        planned = f"{len(plan.assigned)} VMs assigned, {len(plan.unplaced)} unplaced, {len(plan.released)} left off"
+        started = replace(incident, phase=IncidentPhase.STARTING)
+        add_steps(tx, started, [Step(now, "planned", planned, node=plan.node), *steps])
+
+
+def _fenced_incident(tx: Transaction, node: str) -> Incident:
+    incident = early_incident(tx, node)
+    if incident is None or incident.proof is None:
+        raise Conflict(f"there is no proof that {node} is fenced: its VMs are not moved")
+    return incident
+
+
+def _expect(tx: Transaction, vm_id: int, generation: int, node: str | None) -> Vm:
+    vm = tx.vms.get(vm_id)
+    if vm is None or vm.generation != generation or (node and vm.node != node):
+        raise Conflict(f"VM {vm_id} has changed since the plan was made")
+    return vm
+
+
+def _assign(tx: Transaction, plan: RecoveryPlan, a: Assignment, incident: Incident | None, now: datetime) -> Step:
+    vm = _expect(tx, a.vm_id, a.generation - 1, plan.node or None)
+    node = node_named(tx, a.node)
+    if node.state is not NodeState.ONLINE:
+        raise Conflict(f"{a.node} is {node.state.value} now: plan again")
+    tx.nodes.save(replace(node, placements=node.placements + 1))
+    failed = vm.failed_nodes
+    if vm.seen_current and vm.observed.power is PowerSeen.FAILED and vm.node:
+        failed = (*failed, vm.node)
+    part_of = incident.id if incident else vm.incident_id
+    moved = replace(vm, node=a.node, generation=a.generation, unplaced_reason="", failed_nodes=failed)
+    tx.vms.save(replace(moved, incident_id=part_of))
+    step = Step(now, "assigned", a.why, vm_id=vm.id, node=a.node)
+    if incident is None and part_of is not None and (old := tx.incidents.get(part_of)) is not None:
+        add_steps(tx, old, [step])
+    return step
+
+
+def _strand(tx: Transaction, plan: RecoveryPlan, u: Unplaced, incident: Incident | None, now: datetime) -> Step | None:
+    vm = tx.vms.get(u.vm_id)
+    if vm is None or u.generation - vm.generation not in (0, 1) or (plan.node and vm.node != plan.node):
+        raise Conflict(f"VM {u.vm_id} has changed since the plan was made")
+    part_of = incident.id if incident else vm.incident_id
+    tx.vms.save(replace(vm, node=None, generation=u.generation, unplaced_reason=u.reason, incident_id=part_of))
+    if incident is not None:
+        emit_event(tx, "vm.unplaced", {"vm": vm.id, "name": vm.name, "reason": u.reason}, now, vm.project_id)
+    return Step(now, "unplaced", u.reason, vm_id=vm.id)

@@ -1,0 +1,25 @@
+"""What the two cores decide on, read in one transaction."""
+
+from app.domain.cluster import ClusterView, IncidentPhase
+from app.domain.node import Node
+from app.domain.vm import Vm
+from app.ports.store import Transaction
+from app.services.epoch import current_epoch
+
+OPEN_PHASES = (IncidentPhase.FENCING, IncidentPhase.PLANNING, IncidentPhase.STARTING)
+
+
+def load_view(tx: Transaction) -> ClusterView:
+    """Everything a coordinator needs."""
+    return ClusterView(
+        nodes=tuple(tx.nodes.where()),
+        vms=tuple(tx.vms.where()),
+        incidents=tuple(tx.incidents.where(phase=OPEN_PHASES)),
+        epoch=current_epoch(tx).epoch,
+    )
+
+
+def load_desired(tx: Transaction, node: str) -> tuple[Node | None, tuple[Vm, ...]]:
+    """What an agent needs: its node's row (None before the first report) and the VMs assigned to it."""
+    rows = tx.nodes.where(name=node)
+    return (rows[0] if rows else None), tuple(tx.vms.where(node=node))
