@@ -4,7 +4,6 @@ Every section has defaults for one node alone, so that `holdfast api` works with
 key is named with its place; nothing is guessed.
 """
 
-import os
 import tomllib
 from pathlib import Path
 from typing import Literal
@@ -187,6 +186,3 @@ def load_config(path: Path) -> Config:
     return config
 
 
-def machine_memory_mib() -> int:
-    """Physical memory in MiB."""
-    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // (1 << 20)

@@ -7,7 +7,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import uuid
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -87,9 +86,7 @@ class Lab:
             progress("disks and settings")
             key = corosync.new_key() if encrypted else None
             for node in lab.nodes:
-                corosync.write_config(
-                    self._node(node.name).inside("/etc/corosync"), lab.nodes, token_milliseconds, key
-                )
+                corosync.write_config(self._node(node.name).inside("/etc/corosync"), lab.nodes, token_milliseconds, key)
             self._write_config(lab, config or {})
             self._prepare_services(lab)
             progress("power")
@@ -97,6 +94,7 @@ class Lab:
                 power_on(self.paths, node.name, "lab")
             self._wait_for_base(lab, timeout_seconds, progress)
             self._start_product(lab, timeout_seconds, progress)
+            shutil.rmtree(self._failed_logs, ignore_errors=True)
         except BaseException:
             self._keep_logs()
             self.down()
@@ -136,9 +134,7 @@ class Lab:
             role: self._spawn(["ip", "netns", "exec", namespace, "sleep", "infinity"], role)
             for role, namespace in (("switch", names.switch), ("storage", names.storage))
         }
-        gateway = self._spawn(
-            [sys.executable, "-m", "app.lab.gateway", str(self.paths.directory), *numbers], "gateway"
-        )
+        gateway = self._spawn([sys.executable, "-m", "app.lab.gateway", str(self.paths.directory), *numbers], "gateway")
         lab = LabState(
             name=self.name,
             services=services,
@@ -181,11 +177,10 @@ class Lab:
 
     def _prepare_services(self, lab: LabState) -> None:
         data, _ = galera.seed(self.cache)
-        cluster_uuid = str(uuid.uuid1())
         for node in lab.nodes:
             here = self._node(node.name)
             first = node is lab.nodes[0]
-            galera.copy_seed(data, here, cluster_uuid, bootstrap=first)
+            galera.copy_seed(data, here, bootstrap=first)
             libvirt_daemon.prepare(here, self._capabilities)
             units = {
                 "corosync": Unit(corosync.ARGV),
@@ -234,7 +229,7 @@ class Lab:
 
     def _keep_logs(self) -> None:
         """A failed `up` leaves its logs beside the lab's directory, for the next look."""
-        kept = self.paths.directory.with_name(f"{self.name}-failed-logs")
+        kept = self._failed_logs
         shutil.rmtree(kept, ignore_errors=True)
         for log in self.paths.directory.glob("**/*.log"):
             if log.is_file():
@@ -318,11 +313,9 @@ class Lab:
         """Who did what to whom, oldest first: see state.record."""
         return events(self.paths)
 
-    def run(
-        self, node: str, argv: Sequence[str], timeout_seconds: float = 60
-    ) -> subprocess.CompletedProcess[str]:
+    def run(self, node: str, argv: Sequence[str], timeout_seconds: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a command inside a node and wait for it. Errors: LabError when the node is off."""
-        init = self._init(node)
+        init = self.init_process(node)
         command = ["nsenter", f"--target={init.pid}", "--mount", "--net", "--uts", *argv]
         return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_seconds)
 
@@ -377,7 +370,15 @@ class Lab:
     def wait_for_database(self, node: str, size: int | None = None, timeout_seconds: float = 60) -> None:
         """Until the member is in sync in a primary component (of `size` members, if given)."""
         here = self._node(node)
-        wait_until(lambda: galera.is_synced(here, size), timeout_seconds, f"the database on {node}", 0.1)
+
+        def synced() -> bool:
+            state = load_unit_state(here, "database")
+            if state is not None and state.process is None:
+                tail = self.log(node, "database").read_text()[-1500:]
+                raise LabError(f"the database on {node} has ended with {state.exits[-1:]}: {tail}")
+            return galera.is_synced(here, size)
+
+        wait_until(synced, timeout_seconds, f"the database on {node}", 0.1)
 
     def set_fence_failing(self, node: str, failures: int | None = None, delay_seconds: float = 0) -> None:
         """The next `failures` fence calls for this node fail (None: all of them); 0 repairs it, maybe slow."""
@@ -398,7 +399,8 @@ class Lab:
     def _node(self, node: str) -> NodePaths:
         return self.paths.node(node)
 
-    def _init(self, node: str) -> Process:
+    def init_process(self, node: str) -> Process:
+        """The node's first process. Errors: LabError when the node is off."""
         init = load_power(self._node(node)).init
         if init is None or not init.is_alive():
             raise LabError(f"{node} is off; start it with `holdfast lab power-on {node}`")
@@ -410,7 +412,11 @@ class Lab:
         kill_unit(self._node(node), service, restart)
 
     def _start(self, node: str, service: str) -> None:
-        start_unit(self._node(node), service, self._init(node))
+        start_unit(self._node(node), service, self.init_process(node))
+
+    @property
+    def _failed_logs(self) -> Path:
+        return self.paths.directory.with_name(f"{self.name}-failed-logs")
 
     @property
     def _capabilities(self) -> Path:

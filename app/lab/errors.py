@@ -1,7 +1,7 @@
 """What can go wrong in the lab."""
 
-from __future__ import annotations
+from app.domain.errors import DomainError
 
 
-class LabError(Exception):
+class LabError(DomainError):
     """The lab cannot do what was asked; the message says why and what to do."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 import secrets
 import shutil
 import subprocess
@@ -18,6 +19,8 @@ SOCKET = "/run/mysqld/mysqld.sock"
 DATABASE = "holdfast"
 USER = "holdfast"
 _DATA = "/var/lib/mysql"
+# As Debian runs it. As root the rsync state transfer fails: its rsync daemon turns into "nobody".
+SYSTEM_USER = "mysql"
 # Same in the prepared directory and in every member: the redo log's size is part of the files.
 _INNODB = ("--innodb-log-file-size=16M", "--innodb-buffer-pool-size=32M")
 # Lab only: what survives here are power cuts of nodes, not of the machine, so nothing waits for the disk.
@@ -34,15 +37,30 @@ _PROVIDER = (
     "gmcast.time_wait=PT1S",
     "gcache.size=16M",
 )
-# A state every member of a new cluster has: the same identifier and position in all copies of the prepared
-# directory, so that nobody needs a state transfer. (Galera documentation, "grastate.dat")
-_STATE = "# GALERA saved state\nversion: 2.1\nuuid:    {uuid}\nseqno:   0\nsafe_to_bootstrap: {bootstrap}\n"
+# Settings of every server process, of the seed's and of the members'.
+_SERVER = (
+    "mariadbd",
+    "--no-defaults",
+    f"--user={SYSTEM_USER}",
+    "--skip-name-resolve",
+    "--character-set-server=utf8mb4",
+    "--collation-server=utf8mb4_unicode_ci",
+    "--binlog-format=ROW",
+    "--default-storage-engine=InnoDB",
+    "--innodb-autoinc-lock-mode=2",
+    *_INNODB,
+    *_FAST,
+    "--wsrep-on=ON",
+    "--wsrep-provider=/usr/lib/galera/libgalera_smm.so",
+    "--wsrep-cluster-name=holdfast",
+    "--wsrep-sst-method=rsync",
+)
 
 
 def seed(cache: Path) -> tuple[Path, str]:
     """The prepared data directory and the password of its `holdfast` user; made once per MariaDB version."""
     version = subprocess.run(["mariadbd", "--version"], capture_output=True, text=True, check=True).stdout
-    tag = hashlib.sha256((version + "".join(_INNODB) + _sql("")).encode()).hexdigest()[:12]
+    tag = hashlib.sha256((version + "".join(_SERVER) + _sql("")).encode()).hexdigest()[:12]
     directory = cache / f"galera-{tag}"
     if not directory.is_dir():
         _make_seed(directory)
@@ -69,7 +87,7 @@ def _make_seed(directory: Path) -> None:
         [
             "mariadb-install-db",
             "--no-defaults",
-            "--user=root",
+            f"--user={SYSTEM_USER}",
             "--auth-root-authentication-method=socket",
             "--skip-test-db",
             f"--datadir={temporary / 'data'}",
@@ -83,6 +101,7 @@ def _make_seed(directory: Path) -> None:
     if done.returncode != 0:
         raise LabError(f"mariadb-install-db failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
     (temporary / "extra.sql").unlink()
+    _first_start(temporary)
     try:
         temporary.rename(directory)
     except OSError:
@@ -91,11 +110,25 @@ def _make_seed(directory: Path) -> None:
             raise
 
 
-def copy_seed(data: Path, node: NodePaths, cluster_uuid: str, bootstrap: bool) -> None:
-    """Give the node its copy, at position 0 of the new cluster."""
+def _first_start(directory: Path) -> None:
+    server = (*_SERVER, f"--pid-file={directory / 'data' / 'seed.pid'}")
+    done = subprocess.run(
+        ["unshare", "--net", sys.executable, "-m", "app.lab.galera_seed", str(directory / "data"), *server],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode != 0:
+        raise LabError(f"the database could not be prepared: {done.stderr[-2000:]}")
+
+
+def copy_seed(data: Path, node: NodePaths, bootstrap: bool) -> None:
+    """Give the node its copy. All copies have the same identifier and position, so nobody needs a transfer."""
     target = node.inside(_DATA)
     subprocess.run(["cp", "-a", "--reflink=auto", "--sparse=always", f"{data}/.", str(target)], check=True)
-    (target / "grastate.dat").write_text(_STATE.format(uuid=cluster_uuid, bootstrap=int(bootstrap)))
+    state = target / "grastate.dat"
+    text = re.sub(r"safe_to_bootstrap: \d", f"safe_to_bootstrap: {int(bootstrap)}", state.read_text())
+    state.write_text(text)
 
 
 def argv(node: NodeState, nodes: tuple[NodeState, ...], bootstrap: bool) -> tuple[str, ...]:
@@ -103,28 +136,14 @@ def argv(node: NodeState, nodes: tuple[NodeState, ...], bootstrap: bool) -> tupl
     members = ",".join(member.address for member in nodes)
     provider = ";".join((*_PROVIDER, f"gmcast.listen_addr=tcp://{node.address}:4567"))
     server = (
-        "mariadbd",
-        "--no-defaults",
-        "--user=root",
+        *_SERVER,
         f"--datadir={_DATA}",
         f"--socket={SOCKET}",
         "--pid-file=/run/mysqld/mysqld.pid",
         "--bind-address=0.0.0.0",
-        "--skip-name-resolve",
-        "--character-set-server=utf8mb4",
-        "--collation-server=utf8mb4_unicode_ci",
-        "--binlog-format=ROW",
-        "--default-storage-engine=InnoDB",
-        "--innodb-autoinc-lock-mode=2",
-        *_INNODB,
-        *_FAST,
-        "--wsrep-on=ON",
-        "--wsrep-provider=/usr/lib/galera/libgalera_smm.so",
-        "--wsrep-cluster-name=holdfast",
         f"--wsrep-cluster-address=gcomm://{members}",
         f"--wsrep-node-address={node.address}",
         f"--wsrep-node-name={node.name}",
-        "--wsrep-sst-method=rsync",
         f"--wsrep-provider-options={provider}",
     )
     first = ("--bootstrap",) if bootstrap else ()

@@ -34,14 +34,16 @@ def _tables(paths: LabPaths, lab: LabState, node: NodeState) -> dict[str, Any]:
             "cores": node.cores,
         },
         "database": {"urls": galera.urls(node, lab.nodes, lab.database_password)},
-        "membership": {"driver": "corosync"},
+        "membership": {
+            "driver": "corosync",
+            "members": [{"id": other.number, "name": other.name} for other in lab.nodes],
+        },
         "libvirt": {"uri": "qemu:///system", "domain_type": "qemu"},
         "watchdog": {"path": WATCHDOG_IN_NODE, "timeout_seconds": lab.watchdog_seconds},
         "recovery": {
             "self_fence_seconds": 5,
             "detection_skew_seconds": 2,
             "starts_per_node_max": 3,
-            "starts_cluster_max": 12,
         },
         "fence_devices": [
             {

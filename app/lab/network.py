@@ -105,9 +105,7 @@ def existing_namespaces(lab: str) -> list[str]:
     if not directory.is_dir():
         return []
     # names of other labs may start alike (lab "a" and lab "a-b"): what follows the prefix holds no dash
-    return sorted(
-        p.name for p in directory.iterdir() if p.name.startswith(prefix) and "-" not in p.name[len(prefix) :]
-    )
+    return sorted(p.name for p in directory.iterdir() if p.name.startswith(prefix) and "-" not in p.name[len(prefix) :])
 
 
 def delete_namespace(namespace: str) -> None:
@@ -180,9 +178,7 @@ def set_ports(switch: Process, node: NodeState, links: tuple[str, ...], up: bool
 def set_silent(switch: Process, node: NodeState, links: tuple[str, ...], silent: bool) -> None:
     """Drop everything on these cables with the carrier left up, or stop doing so."""
     verb = "add" if silent else "delete"
-    lines = [
-        f'{verb} element bridge holdfast silent {{ "{node.name}-{_SHORT[link]}" }}' for link in links
-    ]
+    lines = [f'{verb} element bridge holdfast silent {{ "{node.name}-{_SHORT[link]}" }}' for link in links]
     if lines:
         _run([*_in_switch(switch), "nft", "-f", "-"], "\n".join(lines) + "\n")
 

@@ -19,6 +19,7 @@ PRIVATE_DIRECTORIES = {
     "/var/lib/holdfast": "var-lib-holdfast",
     "/var/log/libvirt": "var-log-libvirt",
     "/var/log/corosync": "var-log-corosync",
+    "/var/log/holdfast": "var-log-holdfast",
     "/var/cache/libvirt": "var-cache-libvirt",
     "/etc/corosync": "etc-corosync",
     "/etc/libvirt": "etc-libvirt",

@@ -9,7 +9,7 @@ import uuid
 from dataclasses import replace
 from pathlib import Path
 
-from app.lab import network
+from app.lab import galera, network
 from app.lab.errors import LabError
 from app.lab.paths import WATCHDOG_IN_NODE, LabPaths, NodePaths
 from app.lab.spawn import spawn
@@ -41,9 +41,7 @@ def power_on(paths: LabPaths, name: str, by: str) -> None:
         )
         watchdog = spawn(_watchdog_argv(paths, lab, node), paths.directory, paths.host / f"watchdog-{name}.log")
         save_power(here, replace(state, power="on", frozen=False, init=init, watchdog=watchdog))
-        wait_until(
-            lambda: (here.directory / "ready").exists() or not init.is_alive(), 20, f"{name} to start", 0.01
-        )
+        wait_until(lambda: (here.directory / "ready").exists() or not init.is_alive(), 20, f"{name} to start", 0.01)
         if not init.is_alive():
             raise LabError(f"{name} did not start: {(here.log / 'init.log').read_text()[-500:]}")
 
@@ -64,6 +62,7 @@ def _empty_volatile(node: NodePaths) -> None:
     shutil.rmtree(run, ignore_errors=True)
     for directory in ("libvirt", "mysqld", "holdfast", "lock"):
         (run / directory).mkdir(parents=True)
+    shutil.chown(run / "mysqld", galera.SYSTEM_USER, galera.SYSTEM_USER)
     os.mkfifo(node.inside(WATCHDOG_IN_NODE), 0o600)
     (node.directory / "ready").unlink(missing_ok=True)
     shutil.rmtree(node.unit_states, ignore_errors=True)

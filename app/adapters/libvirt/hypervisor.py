@@ -1,0 +1,264 @@
+"""`Hypervisor` on libvirt.
+
+Domains are persistent, so that one that is off still tells why. They are found by the UUID that follows from
+the VM's id and believed only with our metadata in them; all other domains of the host are left alone.
+
+Several connections, because libvirtd serves at most five calls of one client at a time
+(`max_client_requests`) and a QEMU that hangs keeps its calls waiting: `eyes` lists and hears events,
+`hands` operate, what asks the guests has its own, and so has each call that ends a domain, because that one
+must get through whatever the others are stuck in.
+"""
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
+from functools import partial
+
+import libvirt
+
+from app.adapters.libvirt.devices import DiskCache
+from app.adapters.libvirt.domain_xml import HostChoices, build_domain
+from app.adapters.libvirt.drivers import driver_for
+from app.adapters.libvirt.facts import state_of, why_ended
+from app.adapters.libvirt.guest_signs import GuestSigns
+from app.adapters.libvirt.identity import METADATA_URI, NAME_PREFIX, Identity, domain_uuid, read_metadata
+from app.adapters.libvirt.session import Patience, Session
+from app.adapters.libvirt.watcher import Watcher
+from app.domain.events import DomainFact, DomainState
+from app.domain.vm import StopMode
+from app.ports.hypervisor import DomainSpec, HypervisorError, HypervisorUnavailable
+
+#: What QEMU says when another process holds the lock of an image: block/file-posix.c.
+_LOCK_WORDS = ('Failed to get "write" lock', 'Failed to get shared "write" lock')
+
+
+class LibvirtHypervisor:
+    """The VMs of this node, through libvirt. Thread-safe.
+
+    `uri`: e.g. `qemu:///system` or `test:///default`; `domain_type`: kvm, qemu (emulation) or test.
+    `console_dir`: where consoles are logged (empty: not). `cpu`: None for what fits the domain type.
+    """
+
+    def __init__(
+        self,
+        uri: str,
+        domain_type: str = "kvm",
+        console_dir: str = "",
+        *,
+        cpu: str | None = None,
+        disk_cache: DiskCache = "auto",
+        machine: str = "pc",
+        patience: Patience | None = None,
+    ) -> None:
+        self._driver = driver_for(domain_type)
+        chosen_cpu = self._driver.cpu if cpu is None else cpu
+        self._host = HostChoices(self._driver.domain_type, chosen_cpu, console_dir, disk_cache, machine)
+        self._new_session = partial(Session, uri, patience or Patience(), keepalive=self._driver.keepalive)
+        self._hands = self._new_session()
+        self._asking = self._new_session()
+        self._signs = GuestSigns(self._asking)
+        self._watcher = Watcher(forget=self._signs.forget)
+        self._eyes = self._new_session(opened=self._watcher.subscribe, lost=self._watcher.connection_lost)
+        self._defining = threading.Lock()
+
+    def domains(self) -> Sequence[DomainFact]:
+        """All domains that carry our metadata. One bulk call that needs no answer of any QEMU."""
+        with self._eyes.calling("list the domains") as connection:
+            listed = [
+                (domain, stats["state.state"], stats.get("state.reason", 0), identity)
+                for domain, stats in connection.getAllDomainStats(libvirt.VIR_DOMAIN_STATS_STATE)
+                if (identity := self._identity_if_there(domain)) is not None
+            ]
+        running = {
+            (domain.UUIDString(), domain.ID())
+            for domain, state, _, _ in listed
+            if state_of(state) is DomainState.RUNNING
+        }
+        alive = self._signs.alive(running) if self._driver.sees_guest else set()
+        return [
+            DomainFact(
+                identity.vm_id,
+                identity.generation,
+                state_of(state),
+                self._guest_alive(state_of(state), (domain.UUIDString(), domain.ID()) in alive),
+                why_ended(state, reason),
+            )
+            for domain, state, reason, identity in listed
+        ]
+
+    def start(self, spec: DomainSpec) -> None:
+        """Define and start. What was defined for a start that failed is removed again."""
+        xml = build_domain(spec, self._host)
+        with self._calling(self._hands, f"start VM {spec.vm_id}") as connection:
+            with self._defining:
+                known = self._find(connection, spec.vm_id)
+                if known is not None:
+                    self._must_be(known[1], spec.generation)
+                    if known[0].isActive():
+                        return
+                domain = connection.defineXML(xml)
+            try:
+                domain.create()
+            except libvirt.libvirtError:
+                if domain.isActive():  # another thread started it meanwhile
+                    return
+                with suppress(libvirt.libvirtError):
+                    domain.undefineFlags(self._driver.undefine_flags)
+                raise
+
+    def stop(self, vm_id: int, generation: int, mode: StopMode) -> None:
+        """The domain stays defined and tells how it ended."""
+        chosen = self._own() if mode is StopMode.HARD else nullcontext(self._hands)
+        with chosen as session, self._calling(session, f"stop VM {vm_id}") as connection:
+            known = self._find(connection, vm_id)
+            if known is None:
+                return
+            domain, identity = known
+            self._must_be(identity, generation)
+            if not domain.isActive():
+                return
+            if mode is StopMode.HARD:
+                self._kill(domain)
+            else:
+                domain.shutdownFlags(self._driver.power_button)
+
+    def destroy(self, vm_id: int, generation: int) -> None:
+        """Off and undefined. A domain of another generation is none of this call's business: no error.
+
+        libvirt sends SIGTERM, and SIGKILL after 10 s: a QEMU that does not react costs that time. One that
+        the kernel cannot kill (it waits for dead storage) is an error, and the domain is then not off.
+        """
+        with self._own() as session, self._calling(session, f"destroy VM {vm_id}") as connection:
+            known = self._find(connection, vm_id)
+            if known is None or known[1].generation != generation:
+                return
+            domain = known[0]
+            try:
+                if domain.isActive():
+                    self._kill(domain)
+                domain.undefineFlags(self._driver.undefine_flags)
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_NO_DOMAIN:  # another thread was faster
+                    raise
+
+    def pause(self, vm_id: int, generation: int) -> None:
+        """CPUs stopped, disk requests in flight done, when it returns."""
+        with self._calling(self._hands, f"pause VM {vm_id}") as connection:
+            domain = self._running_copy(connection, vm_id, generation)
+            if domain.state()[0] != libvirt.VIR_DOMAIN_PAUSED:
+                domain.suspend()
+
+    def resume(self, vm_id: int, generation: int) -> None:
+        """CPUs run when it returns."""
+        with self._calling(self._hands, f"resume VM {vm_id}") as connection:
+            domain = self._running_copy(connection, vm_id, generation)
+            if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
+                domain.resume()
+
+    def reset(self, vm_id: int, generation: int, mode: StopMode) -> None:
+        """ACPI: libvirt presses the power button and, when the guest powers off, resets instead."""
+        with self._calling(self._hands, f"reset VM {vm_id}") as connection:
+            domain = self._running_copy(connection, vm_id, generation)
+            if mode is StopMode.HARD:
+                domain.reset(0)
+            else:
+                domain.reboot(libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN)
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        """Also called when libvirtd goes and when it is back: both are reasons to list again."""
+        self._watcher.start(self._eyes, changed)
+
+    def close(self) -> None:
+        """The VMs run on."""
+        self._watcher.stop()
+        for session in (self._eyes, self._hands, self._asking):
+            session.close()
+
+    def _guest_alive(self, state: DomainState, sign: bool) -> bool | None:
+        if not self._driver.sees_guest or state is not DomainState.RUNNING:
+            return None
+        return sign
+
+    @contextmanager
+    def _own(self) -> Iterator[Session]:
+        session = self._new_session()
+        try:
+            yield session
+        finally:
+            session.close()
+
+    @contextmanager
+    def _calling(self, session: Session, what: str) -> Iterator[libvirt.virConnect]:
+        try:
+            with session.calling(what) as connection:
+                yield connection
+        except HypervisorUnavailable:
+            raise
+        except HypervisorError as error:
+            if any(words in str(error) for words in _LOCK_WORDS):
+                text = f"{what}: another process writes to its volume (image lock), it was not started: {error}"
+                raise HypervisorError(text) from error
+            raise
+
+    @staticmethod
+    def _kill(domain: libvirt.virDomain) -> None:
+        try:
+            domain.destroyFlags(0)  # not GRACEFUL: SIGKILL when SIGTERM does not help
+        except libvirt.libvirtError as error:
+            # It may have ended by itself between the look and the call.
+            if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID or domain.isActive():
+                raise
+
+    def _find(self, connection: libvirt.virConnect, vm_id: int) -> tuple[libvirt.virDomain, Identity] | None:
+        try:
+            domain = connection.lookupByUUIDString(domain_uuid(vm_id))
+            identity = self._identity(domain)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:
+                return None
+            raise
+        if identity is None:
+            raise HypervisorError(f"the domain {domain.name()} has the UUID of VM {vm_id} but is not ours: left alone")
+        return domain, identity
+
+    def _running_copy(self, connection: libvirt.virConnect, vm_id: int, generation: int) -> libvirt.virDomain:
+        known = self._find(connection, vm_id)
+        if known is None:
+            raise HypervisorError(f"VM {vm_id} has no domain here")
+        domain, identity = known
+        self._must_be(identity, generation)
+        if not domain.isActive():
+            raise HypervisorError(f"VM {vm_id} is off")
+        return domain
+
+    @staticmethod
+    def _must_be(identity: Identity, generation: int) -> None:
+        if identity.generation != generation:
+            raise HypervisorError(
+                f"VM {identity.vm_id} has a domain of generation {identity.generation} here, not {generation}:"
+                " left alone"
+            )
+
+    def _identity_if_there(self, domain: libvirt.virDomain) -> Identity | None:
+        try:
+            return self._identity(domain)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN:  # it went away since it was listed
+                return None
+            raise
+
+    @staticmethod
+    def _identity(domain: libvirt.virDomain) -> Identity | None:
+        """What our metadata says; of a running domain what the running one was started with."""
+        if not domain.name().startswith(NAME_PREFIX):
+            return None
+        try:
+            text = domain.metadata(libvirt.VIR_DOMAIN_METADATA_ELEMENT, METADATA_URI)
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN_METADATA:
+                return None
+            raise
+        identity = read_metadata(text)
+        if identity is None or domain.UUIDString() != domain_uuid(identity.vm_id):
+            return None  # a copy that somebody made of one of our definitions
+        return identity

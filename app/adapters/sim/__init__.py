@@ -1,0 +1,1 @@
+"""Fakes of the ports that ship with the product: the simulator runs on them."""

@@ -1,0 +1,67 @@
+"""Who writes to which VM's volumes, over all simulated nodes: the witness of invariant 1, at most one."""
+
+from dataclasses import dataclass, field
+
+
+class DoubleRun(AssertionError):
+    """Two copies of a VM could write at the same moment. The text names both."""
+
+
+@dataclass(frozen=True, slots=True)
+class Writer:
+    """One copy of a VM: the node it runs on and the generation it was placed with."""
+
+    node: str
+    generation: int
+
+
+@dataclass
+class SimDisks:
+    """Shared by all `SimHypervisor` of a cluster.
+
+    A copy that runs *writes*; one that is paused still has its image *open*. With `image_lock` a second open is
+    refused, as QEMU's lock does; without it (a storage that does not hold the line) a second writer is a
+    violation, recorded at once, and raised unless `raise_violations` is off.
+    """
+
+    image_lock: bool = True
+    raise_violations: bool = True
+    violations: list[str] = field(default_factory=list)
+    _open: dict[int, set[Writer]] = field(default_factory=dict)
+    _writing: dict[int, set[Writer]] = field(default_factory=dict)
+
+    def open(self, vm_id: int, writer: Writer) -> bool:
+        """A copy starts. False: the image lock refuses it."""
+        others = self._open.setdefault(vm_id, set()) - {writer}
+        if others and self.image_lock:
+            return False
+        self._open[vm_id].add(writer)
+        return True
+
+    def write(self, vm_id: int, writer: Writer) -> None:
+        """Its CPUs run from now on. DoubleRun if another copy's do."""
+        writers = self._writing.setdefault(vm_id, set())
+        others = writers - {writer}
+        writers.add(writer)
+        if others:
+            text = f"VM {vm_id} is written by {_names(writers)}"
+            self.violations.append(text)
+            if self.raise_violations:
+                raise DoubleRun(text)
+
+    def hold(self, vm_id: int, writer: Writer) -> None:
+        """Its CPUs stand still; the image stays open."""
+        self._writing.get(vm_id, set()).discard(writer)
+
+    def close(self, vm_id: int, writer: Writer) -> None:
+        """It is off."""
+        self.hold(vm_id, writer)
+        self._open.get(vm_id, set()).discard(writer)
+
+    def writers(self, vm_id: int) -> frozenset[Writer]:
+        """The copies that can write now."""
+        return frozenset(self._writing.get(vm_id, set()))
+
+
+def _names(writers: set[Writer]) -> str:
+    return " and ".join(sorted(f"{w.node} (generation {w.generation})" for w in writers))

@@ -1,0 +1,173 @@
+"""The hypervisor port in memory, over a clock that the caller turns."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from app.adapters.sim.disks import SimDisks, Writer
+from app.domain.events import DomainFact, DomainState
+from app.domain.vm import StopMode
+from app.ports.hypervisor import DomainSpec, HypervisorError, HypervisorUnavailable
+
+_UP = (DomainState.RUNNING, DomainState.PAUSED)
+
+
+@dataclass
+class SimDomain:
+    """One domain. `booted_at`: when its guest is alive, in seconds of the clock."""
+
+    spec: DomainSpec
+    state: DomainState
+    booted_at: float
+    ended: str = ""
+
+
+@dataclass
+class SimHypervisor:
+    """One node. What goes wrong is set from outside; everything takes effect at once.
+
+    * `unavailable`: every call raises, the VMs run on (libvirtd is gone).
+    * `refuse_starts`: VM id -> the error its next start fails with; an entry stays until it is removed.
+    * `refuse_all_starts`: the same for every VM on this node; empty: none.
+    * `deaf_guests`: VMs whose guest ignores the power button.
+    """
+
+    node: str
+    now: Callable[[], float]
+    disks: SimDisks
+    boot_seconds: float = 2.0
+    unavailable: bool = False
+    refuse_all_starts: str = ""
+    refuse_starts: dict[int, str] = field(default_factory=dict)
+    deaf_guests: set[int] = field(default_factory=set)
+    _domains: dict[int, SimDomain] = field(default_factory=dict)
+    _watchers: list[Callable[[], None]] = field(default_factory=list)
+
+    # -- the port
+
+    def domains(self) -> Sequence[DomainFact]:
+        self._must_answer()
+        return [self._fact(domain) for domain in self._domains.values()]
+
+    def start(self, spec: DomainSpec) -> None:
+        self._must_answer()
+        known = self._own(spec.vm_id, spec.generation)
+        if known is not None and known.state in _UP:
+            return
+        problem = self.refuse_all_starts or self.refuse_starts.get(spec.vm_id, "")
+        if problem:
+            raise HypervisorError(f"start VM {spec.vm_id}: {problem}")
+        writer = Writer(self.node, spec.generation)
+        if not self.disks.open(spec.vm_id, writer):
+            raise HypervisorError(f"start VM {spec.vm_id}: another process writes to its volume (image lock)")
+        self._domains[spec.vm_id] = SimDomain(spec, DomainState.RUNNING, self.now() + self.boot_seconds)
+        self.disks.write(spec.vm_id, writer)
+        self._tell()
+
+    def stop(self, vm_id: int, generation: int, mode: StopMode) -> None:
+        self._must_answer()
+        domain = self._own(vm_id, generation)
+        if domain is None or domain.state not in _UP:
+            return
+        if mode is StopMode.HARD:
+            self._end(domain, DomainState.SHUTOFF, "destroyed")
+        elif self._hears(domain):
+            self._end(domain, DomainState.SHUTOFF, "shutdown")
+
+    def destroy(self, vm_id: int, generation: int) -> None:
+        self._must_answer()
+        domain = self._domains.get(vm_id)
+        if domain is not None and domain.spec.generation == generation:
+            self._end(domain, DomainState.SHUTOFF, "destroyed")
+            del self._domains[vm_id]
+
+    def pause(self, vm_id: int, generation: int) -> None:
+        domain = self._running_copy(vm_id, generation)
+        if domain.state is DomainState.RUNNING:
+            domain.state = DomainState.PAUSED
+            self.disks.hold(vm_id, self._writer(domain))
+            self._tell()
+
+    def resume(self, vm_id: int, generation: int) -> None:
+        domain = self._running_copy(vm_id, generation)
+        if domain.state is DomainState.PAUSED:
+            domain.state = DomainState.RUNNING
+            self.disks.write(vm_id, self._writer(domain))
+            self._tell()
+
+    def reset(self, vm_id: int, generation: int, mode: StopMode) -> None:
+        domain = self._running_copy(vm_id, generation)
+        if mode is StopMode.HARD or self._hears(domain):
+            domain.booted_at = min(domain.booted_at, self.now()) + self.boot_seconds
+            self._tell()
+
+    def watch(self, changed: Callable[[], None]) -> None:
+        self._watchers.append(changed)
+
+    def close(self) -> None:
+        self._watchers.clear()
+
+    # -- what happens to a node and its guests
+
+    def power_cut(self) -> None:
+        """All is off and forgotten: nobody is told."""
+        for domain in self._domains.values():
+            self.disks.close(domain.spec.vm_id, self._writer(domain))
+        self._domains.clear()
+
+    def guest_shuts_down(self, vm_id: int) -> None:
+        """The customer typed `poweroff`."""
+        self._end(self._domains[vm_id], DomainState.SHUTOFF, "shutdown")
+
+    def crash(self, vm_id: int) -> None:
+        """QEMU died."""
+        self._end(self._domains[vm_id], DomainState.SHUTOFF, "crashed")
+
+    def libvirt_returns(self) -> None:
+        """The end of `unavailable`, with the wake-up that libvirt's reconnect gives."""
+        self.unavailable = False
+        self._tell()
+
+    # -- inside
+
+    def _must_answer(self) -> None:
+        if self.unavailable:
+            raise HypervisorUnavailable(f"the hypervisor of {self.node} does not answer")
+
+    def _own(self, vm_id: int, generation: int) -> SimDomain | None:
+        domain = self._domains.get(vm_id)
+        if domain is not None and domain.spec.generation != generation:
+            raise HypervisorError(
+                f"VM {vm_id} has a domain of generation {domain.spec.generation} here, not {generation}: left alone"
+            )
+        return domain
+
+    def _running_copy(self, vm_id: int, generation: int) -> SimDomain:
+        self._must_answer()
+        domain = self._own(vm_id, generation)
+        if domain is None:
+            raise HypervisorError(f"VM {vm_id} has no domain here")
+        if domain.state not in _UP:
+            raise HypervisorError(f"VM {vm_id} is off")
+        return domain
+
+    def _hears(self, domain: SimDomain) -> bool:
+        running = domain.state is DomainState.RUNNING and self.now() >= domain.booted_at
+        return running and domain.spec.vm_id not in self.deaf_guests
+
+    def _end(self, domain: SimDomain, state: DomainState, why: str) -> None:
+        if domain.state in _UP:
+            domain.state, domain.ended = state, why
+            self.disks.close(domain.spec.vm_id, self._writer(domain))
+            self._tell()
+
+    def _writer(self, domain: SimDomain) -> Writer:
+        return Writer(self.node, domain.spec.generation)
+
+    def _fact(self, domain: SimDomain) -> DomainFact:
+        running = domain.state is DomainState.RUNNING
+        alive = self.now() >= domain.booted_at if running else None
+        return DomainFact(domain.spec.vm_id, domain.spec.generation, domain.state, alive, domain.ended)
+
+    def _tell(self) -> None:
+        for changed in tuple(self._watchers):
+            changed()

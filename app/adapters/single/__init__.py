@@ -1,0 +1,1 @@
+"""One node alone: what the cluster's ports look like without a cluster."""

@@ -1,0 +1,45 @@
+"""`holdfast`: one program for operators, nodes, the lab and the simulator."""
+
+import sys
+
+import typer
+
+from app.cli import event, image, incident, lab, node, token, vm
+from app.cli.daemons import agent, api, bootstrap, db_upgrade
+from app.cli.simulate import simulate
+from app.domain.errors import DomainError
+
+main = typer.Typer(
+    name="holdfast",
+    help="A self-healing KVM cloud on a rack of Debian servers.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+)
+database = typer.Typer(help="The state database.", no_args_is_help=True)
+database.command("upgrade")(db_upgrade)
+
+main.add_typer(vm.app, name="vm")
+main.add_typer(node.app, name="node")
+main.add_typer(incident.app, name="incident")
+main.add_typer(event.app, name="event")
+main.add_typer(image.app, name="image")
+main.add_typer(token.app, name="token")
+main.add_typer(lab.app, name="lab")
+main.add_typer(database, name="db")
+main.command()(agent)
+main.command()(api)
+main.command()(bootstrap)
+main.command()(simulate)
+
+
+def run() -> None:
+    """The program's entry point: what went wrong on purpose is one line on stderr, never a traceback."""
+    try:
+        main()
+    except DomainError as error:
+        sys.stderr.write(f"holdfast: {error}\n")
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    run()

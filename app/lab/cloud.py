@@ -1,0 +1,94 @@
+"""Talking to the lab's cluster as a customer and an operator would: over HTTP, through the gateway."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from app.lab.errors import LabError
+
+PLAN = "tiny"
+IMAGE = "lab-guest"
+
+
+@dataclass(frozen=True)
+class Tokens:
+    """What `holdfast bootstrap` printed."""
+
+    admin: str
+    project: str
+
+
+class Cloud:
+    """The API of a running lab. Reads are tried again while the gateway looks for a node that lives."""
+
+    def __init__(self, base_url: str, tokens: Tokens, *, patience_seconds: float = 20) -> None:
+        self.base_url = base_url
+        self.tokens = tokens
+        self._patience_seconds = patience_seconds
+        self._http = httpx.Client(base_url=base_url, timeout=10)
+
+    def close(self) -> None:
+        """Give up the connections."""
+        self._http.close()
+
+    def call(self, method: str, path: str, token: str, **arguments: Any) -> Any:
+        """The JSON of the answer, None when it has none. LabError for a refusal or when nobody answers for long."""
+        until = time.monotonic() + self._patience_seconds
+        headers = {"Authorization": f"Bearer {token}", **arguments.pop("headers", {})}
+        while True:
+            try:
+                answer = self._http.request(method, path, headers=headers, **arguments)
+            except httpx.HTTPError as error:
+                said = f"{type(error).__name__}: {error}"
+            else:
+                if answer.status_code < 400:
+                    return answer.json() if answer.content else None
+                said = f"{answer.status_code} {answer.text[:500]}"
+                if answer.status_code not in (502, 503, 504):
+                    raise LabError(f"{method} {path}: {said}")
+            if time.monotonic() > until:
+                raise LabError(f"{method} {path}: {said}")
+            time.sleep(0.2)
+
+    def admin(self, method: str, path: str, **arguments: Any) -> Any:
+        """A call to /admin/v1."""
+        return self.call(method, f"/admin/v1{path}", self.tokens.admin, **arguments)
+
+    def customer(self, method: str, path: str, **arguments: Any) -> Any:
+        """A call to /v1."""
+        return self.call(method, f"/v1{path}", self.tokens.project, **arguments)
+
+    def create_vm(self, name: str, *, plan: str = PLAN) -> int:
+        """Ask for a VM and return its id. The key makes a repeated request harmless."""
+        body = {"name": name, "server_type": plan, "image": IMAGE}
+        answer = self.customer("POST", "/servers", json=body, headers={"Idempotency-Key": f"create-{name}"})
+        return int(answer["server"]["id"])
+
+    def vms(self) -> list[dict[str, Any]]:
+        """All VMs as an operator sees them."""
+        return list(self.admin("GET", "/vms", params={"per_page": 50})["vms"])
+
+    def nodes(self) -> dict[str, dict[str, Any]]:
+        """All nodes by name."""
+        return {n["name"]: n for n in self.admin("GET", "/nodes")["nodes"]}
+
+    def incidents(self, node: str = "") -> list[dict[str, Any]]:
+        """Incidents with their steps, oldest first; of one node if named."""
+        found = self.admin("GET", "/incidents", params={"per_page": 50})["incidents"]
+        whole = [self.admin("GET", f"/incidents/{i['id']}")["incident"] for i in found if node in ("", i["node"])]
+        return sorted(whole, key=lambda i: int(i["id"]))
+
+    def wait(self, ready: Callable[[], bool], what: str, timeout_seconds: float) -> None:
+        """Poll until `ready`. LabError names what did not come, and shows the VMs and incidents."""
+        until = time.monotonic() + timeout_seconds
+        while not ready():
+            if time.monotonic() > until:
+                raise LabError(f"{what} did not come within {timeout_seconds:g} s: {self.vms()} {self.incidents()}")
+            time.sleep(0.2)
+
+    def all_verified(self) -> bool:
+        """Every VM that is wanted running is verified up."""
+        return all(v["verified"] for v in self.vms() if v["desired"] == "running")
