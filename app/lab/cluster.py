@@ -6,37 +6,25 @@ import json
 import shutil
 import signal
 import subprocess
-import sys
+import tomllib
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from app.lab import corosync, fence_agent, galera, holdfast_config, libvirt_daemon, network, power
+from app.lab import fence_agent, inside, network, power
+from app.lab.bring_up import PRODUCT, SERVICES, BringUp, NodeSettings, Order, guest_image
 from app.lab.errors import LabError
-from app.lab.guest import build as guest
-from app.lab.parts import missing_parts
-from app.lab.paths import CACHE, CONFIG_IN_NODE, POOL_IN_NODE, PRIVATE_DIRECTORIES, ROOT, LabPaths, NodePaths
+from app.lab.paths import CACHE, CONFIG_IN_NODE, ROOT, LabPaths, NodePaths
 from app.lab.power_on import power_on
 from app.lab.processes import Process
-from app.lab.spawn import spawn
-from app.lab.state import LabState, NodeState, events, load_lab, load_power, record, save_lab
+from app.lab.state import LabState, NodeState, events, load_lab, load_power, record
 from app.lab.tear_down import tear_down
-from app.lab.units import Unit, is_running, kill_unit, load_unit_state, load_units, save_unit, start_unit
+from app.lab.units import is_running, kill_unit, load_unit_state, load_units, start_unit
 from app.lab.wait import wait_until
 
-SERVICES = ("corosync", "database", "libvirt", "agent", "api")
+__all__ = ["SERVICES", "Lab", "NodeSettings"]
 Progress = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class NodeSettings:
-    """What a node of a new lab is. `role`: compute, spare or witness."""
-
-    role: str = "compute"
-    rack: str = ""
-    memory_mib: int = 8192
-    cores: int = 8
+_IMAGE_FILES = {"path": "disk", "kernel": "kernel", "initrd": "initrd"}
 
 
 def _quiet(_: str) -> None:
@@ -71,161 +59,24 @@ class Lab:
 
         `config`: table -> settings laid over each node's configuration. Errors: LabError.
         """
-        if missing := missing_parts():
-            raise LabError("the lab needs " + "; ".join(missing))
-        if unknown := set(services) - set(SERVICES):
-            raise LabError(f"unknown services {sorted(unknown)}; there are {', '.join(SERVICES)}")
         if self.paths.directory.exists():
-            raise LabError(f"lab {self.name} is there already; take it down with `holdfast lab down {self.name}`")
+            raise LabError(f"lab {self.name} is there already; `holdfast lab down --name {self.name}` takes it down")
         settings = [NodeSettings()] * nodes if isinstance(nodes, int) else list(nodes)
+        order = Order(
+            nodes=tuple(settings),
+            services=tuple(services),
+            token_milliseconds=token_milliseconds,
+            encrypted=encrypted,
+            watchdog_seconds=watchdog_seconds,
+            config=config or {},
+        )
         try:
-            progress("guest image")
-            self._install_guest()
-            progress("network")
-            lab = self._build(settings, tuple(services), watchdog_seconds)
-            progress("disks and settings")
-            key = corosync.new_key() if encrypted else None
-            for node in lab.nodes:
-                corosync.write_config(self._node(node.name).inside("/etc/corosync"), lab.nodes, token_milliseconds, key)
-            self._write_config(lab, config or {})
-            self._prepare_services(lab)
-            progress("power")
-            for node in lab.nodes:
-                power_on(self.paths, node.name, "lab")
-            self._wait_for_base(lab, timeout_seconds, progress)
-            self._start_product(lab, timeout_seconds, progress)
+            BringUp(self.name, self.paths, self.cache, order, progress, timeout_seconds).run()
             shutil.rmtree(self._failed_logs, ignore_errors=True)
         except BaseException:
             self._keep_logs()
             self.down()
             raise
-
-    def _install_guest(self) -> None:
-        source = guest.image(self.cache)
-        target = self.guest_image
-        target.parent.mkdir(parents=True)
-        # hard links would let a lab change the cache; these are 17 MB
-        shutil.copytree(source, target)
-
-    def _build(self, settings: Sequence[NodeSettings], services: tuple[str, ...], watchdog_seconds: float) -> LabState:
-        _, password = galera.seed(self.cache)
-        names = network.Names(self.name)
-        numbers = {f"n{i}": i for i in range(1, len(settings) + 1)}
-        network.build(self.name, numbers)
-        nodes = tuple(
-            NodeState(
-                name=node,
-                number=number,
-                role=one.role,
-                rack=one.rack,
-                memory_mib=one.memory_mib,
-                cores=one.cores,
-                namespace=names.node(node),
-                namespace_inode=network.namespace_inode(names.node(node)),
-            )
-            for (node, number), one in zip(numbers.items(), settings, strict=True)
-        )
-        for directory in (self.paths.host, self.paths.fence):
-            directory.mkdir(parents=True)
-        for node in nodes:
-            self._make_node_directories(node, nodes)
-        made = self._make_mount_points()
-        anchors = {
-            role: self._spawn(["ip", "netns", "exec", namespace, "sleep", "infinity"], role)
-            for role, namespace in (("switch", names.switch), ("storage", names.storage))
-        }
-        gateway = self._spawn([sys.executable, "-m", "app.lab.gateway", str(self.paths.directory), *numbers], "gateway")
-        lab = LabState(
-            name=self.name,
-            services=services,
-            watchdog_seconds=watchdog_seconds,
-            database_password=password,
-            nodes=nodes,
-            host_processes={**anchors, "gateway": gateway},
-            made_directories=made,
-        )
-        save_lab(self.paths, lab)
-        return lab
-
-    def _make_node_directories(self, node: NodeState, nodes: tuple[NodeState, ...]) -> None:
-        here = self._node(node.name)
-        for name in PRIVATE_DIRECTORIES.values():
-            (here.directory / name).mkdir(parents=True)
-        for directory in (here.units, here.unit_states, here.log):
-            directory.mkdir()
-        lines = ["127.0.0.1 localhost", *(f"{other.address} {other.name}" for other in nodes)]
-        here.hosts.write_text("\n".join(lines) + "\n")
-
-    def _spawn(self, argv: list[str], role: str) -> Process:
-        return spawn(argv, self.paths.directory, self.paths.host / f"{role}.log")
-
-    def _make_mount_points(self) -> tuple[str, ...]:
-        """Targets the host lacks; they are removed again when the last lab goes."""
-        made: list[str] = []
-        for target in (*PRIVATE_DIRECTORIES, POOL_IN_NODE):
-            missing = [path for path in (Path(target), *Path(target).parents) if not path.exists()]
-            for path in reversed(missing):
-                path.mkdir()
-                made.append(str(path))
-        return tuple(made)
-
-    def _write_config(self, lab: LabState, overrides: Mapping[str, Mapping[str, Any]]) -> None:
-        for node in lab.nodes:
-            file = self._node(node.name).inside(CONFIG_IN_NODE)
-            file.write_text(holdfast_config.text(self.paths, lab, node, overrides))
-            file.chmod(0o600)
-
-    def _prepare_services(self, lab: LabState) -> None:
-        data, _ = galera.seed(self.cache)
-        for node in lab.nodes:
-            here = self._node(node.name)
-            first = node is lab.nodes[0]
-            galera.copy_seed(data, here, bootstrap=first)
-            libvirt_daemon.prepare(here, self._capabilities)
-            units = {
-                "corosync": Unit(corosync.ARGV),
-                "database": Unit(galera.argv(node, lab.nodes, bootstrap=first)),
-                # without cached capabilities only the first node probes QEMU, the others get a copy
-                "libvirt": Unit(libvirt_daemon.ARGV, enabled=first or self._capabilities.is_dir()),
-                "agent": Unit(_product("agent"), enabled=False, restart=True),
-                "api": Unit(_product("api"), enabled=False, restart=True),
-            }
-            for name in lab.services:
-                save_unit(here, name, units[name])
-
-    def _wait_for_base(self, lab: LabState, timeout_seconds: float, progress: Progress) -> None:
-        if "libvirt" in lab.services:
-            progress("libvirt")
-            first = self._node(lab.nodes[0].name)
-            wait_until(lambda: libvirt_daemon.answers(first), timeout_seconds, "libvirt on n1")
-            if not self._capabilities.is_dir():
-                libvirt_daemon.keep_capabilities(first, self._capabilities)
-                for node in lab.nodes[1:]:
-                    libvirt_daemon.prepare(self._node(node.name), self._capabilities)
-                    self._start(node.name, "libvirt")
-            for node in lab.nodes[1:]:
-                here = self._node(node.name)
-                wait_until(lambda here=here: libvirt_daemon.answers(here), timeout_seconds, f"libvirt on {node.name}")  # type: ignore[misc]
-        if "database" in lab.services:
-            progress("database")
-            for node in lab.nodes:
-                self.wait_for_database(node.name, len(lab.nodes), timeout_seconds)
-
-    def _start_product(self, lab: LabState, timeout_seconds: float, progress: Progress) -> None:
-        if "agent" in lab.services or "api" in lab.services:
-            progress("database schema")
-            done = self.run(lab.nodes[0].name, [*_product("db", "upgrade")], timeout_seconds=timeout_seconds)
-            if done.returncode != 0:
-                raise LabError(f"holdfast db upgrade failed: {done.stdout[-2000:]}{done.stderr[-2000:]}")
-        for service in ("agent", "api"):
-            if service in lab.services:
-                progress(service)
-                for node in lab.nodes:
-                    self._start(node.name, service)
-        if "api" in lab.services:
-            for node in lab.nodes:
-                socket = self._node(node.name).inside("/run/holdfast/api.sock")
-                wait_until(socket.exists, timeout_seconds, f"the API on {node.name}")
 
     def _keep_logs(self) -> None:
         """A failed `up` leaves its logs beside the lab's directory, for the next look."""
@@ -258,7 +109,31 @@ class Lab:
     @property
     def guest_image(self) -> Path:
         """The image directory in the pool that all nodes share (in a node: /srv/holdfast/pool/images/lab-guest)."""
-        return self.paths.pool / "images" / guest.NAME
+        return guest_image(self.paths)
+
+    def image_description(self) -> dict[str, Any]:
+        """The guest image as the product wants it: paths below the pool's images, disk in GiB, memory in MiB."""
+        image = tomllib.loads((self.guest_image / "image.toml").read_text())["image"]
+        files = {key: f"{image['name']}/{image[file]}" for key, file in _IMAGE_FILES.items()}
+        disk_gib = -(-int(image["disk_mib"]) // 1024)
+        return {**files, "cmdline": image["cmdline"], "disk_gib": disk_gib, "memory_min_mib": image["memory_mib_min"]}
+
+    def volume(self, vm_id: int) -> Path:
+        """The host's path of a VM's system volume. Errors: LabError when it has none."""
+        found = [path for path in self.paths.pool.rglob(f"vm-{vm_id}-0*") if path.is_file()]
+        if len(found) != 1:
+            raise LabError(f"VM {vm_id} has {len(found)} volumes in the pool: {found}")
+        return found[0]
+
+    @property
+    def product(self) -> tuple[str, ...]:
+        """How to call `holdfast` inside a node."""
+        return PRODUCT
+
+    @property
+    def config_path(self) -> str:
+        """The product's configuration file inside a node."""
+        return CONFIG_IN_NODE
 
     @property
     def api_port(self) -> int:
@@ -315,9 +190,7 @@ class Lab:
 
     def run(self, node: str, argv: Sequence[str], timeout_seconds: float = 60) -> subprocess.CompletedProcess[str]:
         """Run a command inside a node and wait for it. Errors: LabError when the node is off."""
-        init = self.init_process(node)
-        command = ["nsenter", f"--target={init.pid}", "--mount", "--net", "--uts", *argv]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=timeout_seconds)
+        return inside.run(self.paths, node, argv, timeout_seconds)
 
     # -- doing things to nodes
 
@@ -369,16 +242,7 @@ class Lab:
 
     def wait_for_database(self, node: str, size: int | None = None, timeout_seconds: float = 60) -> None:
         """Until the member is in sync in a primary component (of `size` members, if given)."""
-        here = self._node(node)
-
-        def synced() -> bool:
-            state = load_unit_state(here, "database")
-            if state is not None and state.process is None:
-                tail = self.log(node, "database").read_text()[-1500:]
-                raise LabError(f"the database on {node} has ended with {state.exits[-1:]}: {tail}")
-            return galera.is_synced(here, size)
-
-        wait_until(synced, timeout_seconds, f"the database on {node}", 0.1)
+        inside.wait_for_database(self.paths, node, size, timeout_seconds)
 
     def set_fence_failing(self, node: str, failures: int | None = None, delay_seconds: float = 0) -> None:
         """The next `failures` fence calls for this node fail (None: all of them); 0 repairs it, maybe slow."""
@@ -401,10 +265,7 @@ class Lab:
 
     def init_process(self, node: str) -> Process:
         """The node's first process. Errors: LabError when the node is off."""
-        init = load_power(self._node(node)).init
-        if init is None or not init.is_alive():
-            raise LabError(f"{node} is off; start it with `holdfast lab power-on {node}`")
-        return init
+        return inside.init_process(self.paths, node)
 
     def _kill(self, node: str, service: str, restart: bool) -> None:
         self.state.node(node)
@@ -417,11 +278,3 @@ class Lab:
     @property
     def _failed_logs(self) -> Path:
         return self.paths.directory.with_name(f"{self.name}-failed-logs")
-
-    @property
-    def _capabilities(self) -> Path:
-        return self.cache / "libvirt-capabilities"
-
-
-def _product(*command: str) -> tuple[str, ...]:
-    return (sys.executable, "-m", "app.cli.main", *command, "--config", CONFIG_IN_NODE)

@@ -21,6 +21,7 @@ from app.lab.errors import LabError
 SECTOR = 512
 FIRST_REGION_SECTOR = 64
 REGION_SECTORS = 4096
+REGIONS_MAX = 31
 
 
 @dataclass(frozen=True)
@@ -52,7 +53,7 @@ class Run:
 
 @dataclass(frozen=True)
 class DiskReport:
-    """`overlaps`: pairs of runs alive at the same time. `violations`: what guests saw. `corruptions`: qemu-img check."""
+    """`overlaps`: runs alive at the same time. `violations`: what guests saw. `corruptions`: by qemu-img check."""
 
     vm: str
     runs: tuple[Run, ...]
@@ -84,7 +85,9 @@ def inspect_volume(path: Path) -> DiskReport:
     with tempfile.TemporaryDirectory(prefix="holdfast-disk-") as directory:
         raw = Path(directory) / "disk.raw"
         _qemu_img("convert", "-U", "-O", "raw", source, str(raw))
-        data = raw.read_bytes()
+        with raw.open("rb") as disk:
+            # a big volume is empty behind its last region
+            data = disk.read((FIRST_REGION_SECTOR + REGIONS_MAX * REGION_SECTORS) * SECTOR)
     return analyse(data, corruptions=_corruptions(source) if form == "qcow2" else 0)
 
 
@@ -179,7 +182,7 @@ def _runs(records: list[Record]) -> list[Run]:
 
 
 def _overlap(a: Run, b: Run) -> bool:
-    return a.first_seconds < b.last_seconds and b.first_seconds < a.last_seconds or _swapped(a, b)
+    return (a.first_seconds < b.last_seconds and b.first_seconds < a.last_seconds) or _swapped(a, b)
 
 
 def _swapped(a: Run, b: Run) -> bool:

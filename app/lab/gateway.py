@@ -23,8 +23,7 @@ class Gateway:
 
     def __init__(self, sockets: list[Path]) -> None:
         self._sockets = sockets
-        self._rank = {path: UNKNOWN for path in sockets}
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._rank = dict.fromkeys(sockets, UNKNOWN)
 
     async def check_forever(self) -> None:
         while True:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -35,7 +36,5 @@ def spawn(argv: list[str], lab_directory: Path, log: Path) -> Process:
 
 def reap(process: Process) -> None:
     """Collect a child that ended; nothing happens when it is somebody else's or still runs."""
-    try:
+    with contextlib.suppress(ChildProcessError):
         os.waitpid(process.pid, os.WNOHANG)
-    except ChildProcessError:
-        pass

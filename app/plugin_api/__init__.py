@@ -1,0 +1,31 @@
+"""All that a plugin may import.
+
+A plugin is a module with hook implementations (`hookimpl`), named by an entry point in one of the groups
+`holdfast.storage`, `holdfast.network`, `holdfast.billing`. See `hookspecs` for what it can implement.
+"""
+
+from app.domain.records import OutboxMessage, WebhookEndpoint
+from app.plugin_api.drivers import BillingDriver, NetworkContext, NetworkDriver, PoolContext, StorageDriver
+from app.plugin_api.hookspecs import hookimpl
+from app.ports.billing import Delivery, DeliveryResult
+from app.ports.hypervisor import Disk
+from app.ports.network import PathReport, PathWatch
+from app.ports.storage import Pool, StorageError
+
+__all__ = [
+    "BillingDriver",
+    "Delivery",
+    "DeliveryResult",
+    "Disk",
+    "NetworkContext",
+    "NetworkDriver",
+    "OutboxMessage",
+    "PathReport",
+    "PathWatch",
+    "Pool",
+    "PoolContext",
+    "StorageDriver",
+    "StorageError",
+    "WebhookEndpoint",
+    "hookimpl",
+]

@@ -15,19 +15,18 @@ ROW_ID = 1
 
 
 def current_epoch(tx: Transaction) -> Epoch:
-    """The row; epoch 0 without a holder before the first campaign ever."""
-    return tx.epochs.get(ROW_ID) or Epoch(ROW_ID, 0, "")
+    """The row, which the first migration makes: epoch 0 without a holder before the first campaign ever."""
+    row = tx.epochs.get(ROW_ID)
+    if row is None:
+        raise KeyError("the epoch row is missing: the database was not made by `holdfast db upgrade`")
+    return row
 
 
 def win_epoch(tx: Transaction, me: str, now: datetime) -> int:
     """Take the next epoch for `me` and return it. Of two at once the database lets one through at a time."""
     row = current_epoch(tx)
-    won = Epoch(ROW_ID, row.epoch + 1, me, now, row.writes + 1)
-    if tx.epochs.get(ROW_ID) is None:
-        tx.epochs.add(won)
-    else:
-        tx.epochs.save(won)
-    return won.epoch
+    tx.epochs.save(Epoch(ROW_ID, row.epoch + 1, me, now, row.writes + 1))
+    return row.epoch + 1
 
 
 def hold_epoch(tx: Transaction, epoch: int) -> None:

@@ -109,6 +109,10 @@ class CorosyncNode:
     def start_corosync(self) -> None:
         self._corosync = self.spawn(["corosync", "-f"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
+    def signal_corosync(self, number: int) -> None:
+        assert self._corosync is not None
+        self._corosync.send_signal(number)
+
     def kill_corosync(self) -> float:
         """SIGKILL; the time of it."""
         assert self._corosync is not None
@@ -228,7 +232,7 @@ def group(members: set[str], joined: set[str] | None = None, left: set[str] | No
     )
 
 
-def signal(sender: str, kind: str, vm_id: int | None = None, epoch: int = 0) -> Callable[[Line], bool]:
+def heard(sender: str, kind: str, vm_id: int | None = None, epoch: int = 0) -> Callable[[Line], bool]:
     """SignalReceived with exactly this."""
     wanted = {"event": "SignalReceived", "sender": sender, "kind": kind, "vm_id": vm_id, "epoch": epoch}
     return lambda line: {key: value for key, value in line.items() if key != "at"} == wanted

@@ -1,8 +1,9 @@
 """python -m tests.adapters.corosync_probe: the adapter in a process of its own, inside a node's network namespace.
 
-Arguments: `agent NAMES` or `api NAMES` (JSON: corosync's node id -> name): prints each event as a JSON line with its time
-(CLOCK_MONOTONIC, the same for all processes); commands are JSON lines on stdin: {"send": [kind, vm_id, epoch]}, {"count": 1}
-(prints open descriptors and shared memory rings). `raw`: every line of stdin goes to the signals group as it is.
+Arguments: `agent NAMES` or `api NAMES` (JSON: corosync's node id -> name): prints each event as a JSON line with its
+time (CLOCK_MONOTONIC, the same for all processes). Commands are JSON lines on stdin: {"send": [kind, vm_id, epoch]},
+{"count": 1} (prints open descriptors and shared memory rings), {"fail": 1} (the sink raises at the next event).
+`raw`: every line of stdin goes to the signals group as it is.
 End of stdin: stop, then print {"event": "stopped"}.
 """
 
@@ -10,6 +11,7 @@ import dataclasses
 import json
 import os
 import sys
+import threading
 import time
 from pathlib import Path
 from typing import Any
@@ -27,7 +29,13 @@ def say(event: str, **fields: Any) -> None:
     os.write(1, line.encode() + b"\n")
 
 
+must_fail = threading.Event()
+
+
 def take(event: MembershipEvent) -> None:
+    if must_fail.is_set():
+        must_fail.clear()
+        raise RuntimeError("the sink was told to fail")
     fields = {field.name: getattr(event, field.name) for field in dataclasses.fields(event)}
     say(type(event).__name__, **fields)
 
@@ -48,8 +56,14 @@ def membership(role: str, names: dict[int, str]) -> None:
         if "send" in command:
             kind, vm_id, epoch = command["send"]
             subject.send(kind, vm_id=vm_id, epoch=epoch)
+        elif "fail" in command:
+            must_fail.set()
         else:
-            say("count", descriptors=len(os.listdir("/proc/self/fd")), rings=len(list(Path("/dev/shm").glob("qb-*"))))
+            say(
+                "count",
+                descriptors=len(os.listdir("/proc/self/fd")),
+                rings=len(list(Path("/dev/shm").glob("qb-*/*-data"))),
+            )
     subject.stop()
 
 

@@ -63,4 +63,5 @@ class QuorumConnection:
 
 
 def _seen(_handle: int, quorate: int, _ring_seq: int, count: int, members: Any) -> QuorumSeen:
-    return QuorumSeen(frozenset(members[i] for i in range(count)), bool(quorate))
+    # A starting corosync that is a cluster of one calls itself quorate before it has formed its ring.
+    return QuorumSeen(frozenset(members[i] for i in range(count)), bool(quorate) and count > 0)

@@ -101,6 +101,7 @@ class Libvirtd:
     def kill(self) -> None:
         assert self._daemon is not None
         os.kill(self._pid, signal.SIGKILL)
+        self._daemon.send_signal(signal.SIGCONT)  # nsenter, if it stopped with a frozen child
         self._daemon.wait(10)
         self._daemon = None
 
@@ -108,7 +109,9 @@ class Libvirtd:
         os.kill(self._pid, signal.SIGSTOP)
 
     def thaw(self) -> None:
+        assert self._daemon is not None
         os.kill(self._pid, signal.SIGCONT)
+        self._daemon.send_signal(signal.SIGCONT)  # nsenter stops itself with its child
 
     def qemu_pid(self, name: str) -> int:
         """The host's PID of a domain's QEMU."""

@@ -10,8 +10,14 @@ for m in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_p
 done
 echo "TEST-GUEST up"
 echo "TEST-GUEST oem $(tr '\000' '\n' </sys/firmware/dmi/entries/11-0/raw | grep -a -o 'holdfast\..*' | tr '\n' ' ')"
-until [ -c /dev/input/event0 ]; do sleep 0.1; done
-exec 4</dev/input/event0 # opened before the first tick: a press from then on is not lost
+# event0 may be the keyboard: look for the button. Opened before the first tick, so that no press is lost.
+BUTTON=
+until [ -c "/dev/input/$BUTTON" ]; do
+  for i in /sys/class/input/event*; do
+    read -r NAME <$i/device/name && [ "$NAME" = "Power Button" ] && BUTTON=${i##*/}
+  done
+done
+exec 4</dev/input/$BUTTON
 (dd bs=24 count=1 of=/dev/null 2>/dev/null <&4 && poweroff -f) &
 N=0
 while :; do

@@ -1,0 +1,106 @@
+"""Frozen values of the domain to rows and back, one table for all kinds.
+
+Fields map by name. What is not a plain column is named here: nested values become columns with a prefix, tuples and
+dicts become JSON, enums their value.
+"""
+
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, fields
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from sqlmodel import SQLModel
+
+from app.adapters.db import tables as t
+from app.domain import records as r
+from app.domain.cluster import Incident, IncidentPhase, Proof, Step
+from app.domain.node import Node, NodeRole, NodeState
+from app.domain.vm import Desired, Observed, PowerSeen, StopMode, Vm
+
+Values = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Mapped:
+    """How one kind is stored. `read` and `write` change the columns that do not map by themselves."""
+
+    kind: type
+    row: type[SQLModel]
+    read: Callable[[Values], Values] = dict
+    write: Callable[[Values], Values] = dict
+
+    def to_columns(self, value: Any) -> Values:
+        """The columns of a value, its id among them."""
+        plain = {f.name: getattr(value, f.name) for f in fields(self.kind)}
+        return {k: v.value if isinstance(v, Enum) else v for k, v in self.write(plain).items()}
+
+    def to_value(self, columns: Mapping[str, Any]) -> Any:
+        """The value of a row's columns."""
+        return self.kind(**self.read(dict(columns)))
+
+
+def _read_vm(c: Values) -> Values:
+    seen = {k.removeprefix("observed_"): c.pop(k) for k in list(c) if k.startswith("observed_")}
+    seen["power"] = PowerSeen(seen["power"])
+    return {
+        **c, "observed": Observed(**seen), "desired": Desired(c["desired"]), "stop_mode": StopMode(c["stop_mode"]),
+        "reset_mode": StopMode(c["reset_mode"]), "failed_nodes": tuple(c["failed_nodes"]),
+    }  # fmt: skip
+
+
+def _write_vm(v: Values) -> Values:
+    seen: Observed = v.pop("observed")
+    observed = {f"observed_{f.name}": getattr(seen, f.name) for f in fields(Observed)}
+    return {**v, **observed, "failed_nodes": list(v["failed_nodes"])}
+
+
+def _read_incident(c: Values) -> Values:
+    method, saw = c.pop("proof_method"), c.pop("proof_saw")
+    steps = (Step(**{**s, "at": datetime.fromisoformat(s["at"])}) for s in json.loads(c["steps"] or "[]"))
+    proof = Proof(method, saw) if method is not None else None
+    return {**c, "phase": IncidentPhase(c["phase"]), "proof": proof, "steps": tuple(steps)}
+
+
+def _write_incident(v: Values) -> Values:
+    proof: Proof | None = v.pop("proof")
+    steps = [{f.name: getattr(s, f.name) for f in fields(Step)} for s in v["steps"]]
+    text = json.dumps([{**s, "at": s["at"].isoformat()} for s in steps], separators=(",", ":"))
+    return {**v, "steps": text, "proof_method": proof and proof.method, "proof_saw": proof and proof.saw}
+
+
+def _read_node(c: Values) -> Values:
+    return {**c, "role": NodeRole(c["role"]), "state": NodeState(c["state"])}
+
+
+def _read_action(c: Values) -> Values:
+    return {**c, "status": r.ActionStatus(c["status"])}
+
+
+def _events_to_tuple(c: Values) -> Values:
+    return {**c, "events": tuple(c["events"])}
+
+
+def _events_to_list(v: Values) -> Values:
+    return {**v, "events": list(v["events"])}
+
+
+#: attribute of a Transaction -> how its rows are stored
+KINDS: dict[str, Mapped] = {
+    "vms": Mapped(Vm, t.VmRow, _read_vm, _write_vm),
+    "nodes": Mapped(Node, t.NodeRow, _read_node),
+    "incidents": Mapped(Incident, t.IncidentRow, _read_incident, _write_incident),
+    "projects": Mapped(r.Project, t.ProjectRow),
+    "tokens": Mapped(r.Token, t.TokenRow),
+    "plans": Mapped(r.Plan, t.PlanRow),
+    "images": Mapped(r.Image, t.ImageRow),
+    "actions": Mapped(r.ApiAction, t.ActionRow, _read_action),
+    "idempotency": Mapped(r.IdempotencyRecord, t.IdempotencyRow),
+    "endpoints": Mapped(r.WebhookEndpoint, t.EndpointRow, _events_to_tuple, _events_to_list),
+    "outbox": Mapped(r.OutboxMessage, t.OutboxRow),
+    "epochs": Mapped(r.Epoch, t.EpochRow),
+    "events": Mapped(r.ClusterEvent, t.EventRow),
+    "paths": Mapped(r.NodePath, t.PathRow),
+    "audit": Mapped(r.AuditEntry, t.AuditRow),
+}

@@ -1,0 +1,261 @@
+"""The tables. One class per kind of row; `mapping` turns them into the domain's frozen values and back."""
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import JSON, Column, DateTime, Dialect, Index, String, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT
+from sqlmodel import Field, SQLModel
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """Aware datetimes in UTC with microseconds. MariaDB's plain DATETIME would cut them off."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> Any:
+        """DATETIME(6) on MariaDB."""
+        return dialect.type_descriptor(DATETIME(fsp=6) if dialect.name == "mysql" else DateTime())
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Naive times are refused: nobody knows what they mean."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
+        """Aware again."""
+        return None if value is None else value.replace(tzinfo=UTC)
+
+
+_LONG = Text().with_variant(LONGTEXT(), "mysql")
+
+
+def _time(*, nullable: bool = True) -> Any:
+    return Field(default=None, sa_column=Column(UtcDateTime(), nullable=nullable))
+
+
+def _json() -> Any:
+    return Field(default=None, sa_column=Column(JSON(), nullable=False))
+
+
+def _text() -> Any:
+    return Field(default="", sa_column=Column(_LONG, nullable=False))
+
+
+def _exact(length: int = 255) -> Any:
+    """Names that differ in case are different names, also on MariaDB."""
+    collated = String(length).with_variant(String(length, collation="utf8mb4_bin"), "mysql")
+    return Field(sa_column=Column(collated, nullable=False))
+
+
+class VmRow(SQLModel, table=True):
+    __tablename__ = "vms"
+    __table_args__ = (UniqueConstraint("project_id", "name", name="vms_name"), Index("vms_node", "node"))
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = _exact()
+    project_id: int
+    plan: str
+    cores: int
+    memory_mib: int
+    disk_gib: int
+    image: str
+    pool: str
+    created: datetime = _time(nullable=False)
+    desired: str
+    stop_mode: str
+    locked: bool
+    node: str | None
+    generation: int
+    priority: int
+    resets_wanted: int
+    reset_mode: str
+    observed_power: str
+    observed_generation: int
+    observed_node: str
+    observed_verified_at: datetime | None = _time()
+    observed_error: str = _text()
+    observed_resets_done: int
+    unplaced_reason: str = _text()
+    incident_id: int | None = Field(default=None, index=True)
+    failed_nodes: Any = _json()
+    labels: Any = _json()
+    user_data: str = _text()
+
+
+class NodeRow(SQLModel, table=True):
+    __tablename__ = "nodes"
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+    address: str
+    role: str
+    state: str
+    memory_mib: int
+    cores: int
+    rack: str
+    maintenance: bool
+    watchdog_seconds: float | None
+    boot_id: str
+    health: str = _text()
+    placements: int
+
+
+class IncidentRow(SQLModel, table=True):
+    __tablename__ = "incidents"
+    id: int | None = Field(default=None, primary_key=True)
+    node: str = Field(index=True)
+    phase: str = Field(index=True)
+    opened_at: datetime = _time(nullable=False)
+    closed_at: datetime | None = _time()
+    proof_method: str | None
+    proof_saw: str | None = Field(default=None, sa_column=Column(_LONG, nullable=True))
+    outcome: str = _text()
+    steps: str = _text()
+
+
+class ProjectRow(SQLModel, table=True):
+    __tablename__ = "projects"
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+    vms_max: int
+
+
+class TokenRow(SQLModel, table=True):
+    __tablename__ = "tokens"
+    id: int | None = Field(default=None, primary_key=True)
+    name: str
+    sha256: str = Field(unique=True)
+    scope: str
+    project_id: int | None
+    created: datetime = _time(nullable=False)
+    expires: datetime | None = _time()
+
+
+class PlanRow(SQLModel, table=True):
+    __tablename__ = "plans"
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+    cores: int
+    memory_mib: int
+    disk_gib: int
+    description: str = _text()
+
+
+class ImageRow(SQLModel, table=True):
+    __tablename__ = "images"
+    id: int | None = Field(default=None, primary_key=True)
+    name: str = Field(unique=True)
+    pool: str
+    path: str = _text()
+    disk_gib: int
+    created: datetime = _time(nullable=False)
+    kernel: str = _text()
+    initrd: str = _text()
+    cmdline: str = _text()
+    memory_min_mib: int
+    os_flavor: str
+    os_version: str
+
+
+class ActionRow(SQLModel, table=True):
+    __tablename__ = "actions"
+    __table_args__ = (Index("actions_vm", "vm_id", "status"), Index("actions_project", "project_id"))
+    id: int | None = Field(default=None, primary_key=True)
+    project_id: int
+    command: str
+    vm_id: int
+    status: str
+    started: datetime = _time(nullable=False)
+    finished: datetime | None = _time()
+    progress: int
+    error_code: str
+    error_message: str = _text()
+
+
+class IdempotencyRow(SQLModel, table=True):
+    __tablename__ = "idempotency"
+    __table_args__ = (UniqueConstraint("project_id", "key", name="idempotency_key"),)
+    id: int | None = Field(default=None, primary_key=True)
+    project_id: int
+    key: str = _exact()
+    request_sha256: str
+    status_code: int
+    body: str = _text()
+    created: datetime = _time(nullable=False)
+
+
+class EndpointRow(SQLModel, table=True):
+    __tablename__ = "endpoints"
+    id: int | None = Field(default=None, primary_key=True)
+    url: str = _text()
+    secret: str
+    project_id: int | None
+    events: Any = _json()
+    disabled: bool
+
+
+class OutboxRow(SQLModel, table=True):
+    __tablename__ = "outbox"
+    __table_args__ = (
+        UniqueConstraint("endpoint_id", "webhook_id", name="outbox_webhook_id"),
+        Index("outbox_due", "delivered_at", "next_try"),
+    )
+    id: int | None = Field(default=None, primary_key=True)
+    endpoint_id: int
+    webhook_id: str
+    kind: str
+    body: str = _text()
+    created: datetime = _time(nullable=False)
+    attempts: int
+    next_try: datetime | None = _time()
+    delivered_at: datetime | None = _time()
+    last_error: str = _text()
+
+
+class EpochRow(SQLModel, table=True):
+    __tablename__ = "epochs"
+    id: int | None = Field(default=None, primary_key=True)
+    epoch: int
+    holder: str
+    since: datetime | None = _time()
+    writes: int
+
+
+class EventRow(SQLModel, table=True):
+    __tablename__ = "events"
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime = _time(nullable=False)
+    kind: str = Field(index=True)
+    text: str = _text()
+    node: str
+    vm_id: int | None
+
+
+class PathRow(SQLModel, table=True):
+    __tablename__ = "paths"
+    __table_args__ = (UniqueConstraint("node", "target", "name", name="paths_name"),)
+    id: int | None = Field(default=None, primary_key=True)
+    node: str
+    target: str
+    name: str
+    up: bool
+    active: bool
+    changed: datetime = _time(nullable=False)
+    reason: str = _text()
+    latency_ms: float | None
+
+
+class AuditRow(SQLModel, table=True):
+    __tablename__ = "audit"
+    id: int | None = Field(default=None, primary_key=True)
+    at: datetime = _time(nullable=False)
+    token_id: int | None
+    project_id: int | None
+    method: str
+    path: str = _text()
+    status_code: int
+    correlation_id: str
+    details: Any = _json()

@@ -1,0 +1,147 @@
+"""Finds the plugins, and refuses at start what would fail at three in the morning.
+
+pluggy checks no types, accepts misspelt hooks unless `check_pending` is called, and hands back the coroutine of an
+`async def` hook: all three are checked here, and every error names the plugin, where it comes from, and the mend.
+"""
+
+import inspect
+from collections.abc import Callable, Iterable, Mapping
+from importlib.metadata import EntryPoint, entry_points
+from types import ModuleType
+from typing import Any
+
+import pluggy
+from pydantic import BaseModel, ValidationError
+
+from app.plugin_api import hookspecs
+from app.plugin_api.drivers import BillingDriver, NetworkContext, NetworkDriver, PoolContext, StorageDriver
+from app.ports.billing import Delivery
+from app.ports.network import PathWatch
+from app.ports.storage import Pool
+
+#: entry point group -> the hook its plugins implement, and what that returns
+GROUPS: Mapping[str, tuple[str, type]] = {
+    "holdfast.storage": ("holdfast_storage_driver", StorageDriver),
+    "holdfast.network": ("holdfast_network_driver", NetworkDriver),
+    "holdfast.billing": ("holdfast_billing_driver", BillingDriver),
+}
+_PREFIX = "holdfast_"
+
+
+class PluginError(Exception):
+    """A plugin cannot be used, or its options are wrong. The text says which, why, and what to do."""
+
+
+class Registry:
+    """The drivers of all plugins, by group and name."""
+
+    def __init__(self, drivers: Mapping[tuple[str, str], Any], manager: pluggy.PluginManager) -> None:
+        self._drivers = dict(drivers)
+        self._manager = manager
+
+    @classmethod
+    def load(cls, found: Iterable[EntryPoint] | None = None) -> "Registry":
+        """Load all entry points of our groups (or those given). PluginError on the first that is wrong."""
+        manager = pluggy.PluginManager(hookspecs.PROJECT)
+        manager.add_hookspecs(hookspecs)
+        if found is None:
+            found = [point for group in GROUPS for point in entry_points(group=group)]
+        drivers: dict[tuple[str, str], Any] = {}
+        for point in found:
+            module = _import(point)
+            _register(manager, module, point)
+            driver = _driver(module, point)
+            if (point.group, driver.name) in drivers:
+                raise PluginError(f"{_named(point)}: another plugin offers the driver {driver.name!r}: remove one")
+            drivers[point.group, driver.name] = driver
+        return cls(drivers, manager)
+
+    def names(self, group: str) -> tuple[str, ...]:
+        """The drivers of a group that can be configured."""
+        return tuple(sorted(name for g, name in self._drivers if g == group))
+
+    def storage(self, driver: str, options: Mapping[str, object], *, name: str, shared: bool) -> Pool:
+        """Open a pool."""
+        offered, parsed = self._options("holdfast.storage", driver, options, f"pool {name}")
+        pool: Pool = offered.open(parsed, PoolContext(name, shared))
+        return pool
+
+    def network(self, driver: str, options: Mapping[str, object], context: NetworkContext) -> PathWatch:
+        """Open a network plugin."""
+        offered, parsed = self._options("holdfast.network", driver, options, f"network {driver}")
+        watch: PathWatch = offered.open(parsed, context)
+        return watch
+
+    def billing(self, driver: str, options: Mapping[str, object]) -> Delivery:
+        """Open a billing plugin."""
+        offered, parsed = self._options("holdfast.billing", driver, options, f"billing {driver}")
+        delivery: Delivery = offered.open(parsed)
+        return delivery
+
+    def admission_votes(self) -> tuple[Callable[..., str | None], ...]:
+        """One callable for every plugin that votes on new VMs."""
+        return tuple(i.function for i in self._manager.hook.holdfast_admit_vm.get_hookimpls())
+
+    def _options(self, group: str, driver: str, options: Mapping[str, object], what: str) -> tuple[Any, BaseModel]:
+        offered = self._drivers.get((group, driver))
+        if offered is None:
+            there = ", ".join(self.names(group)) or "none"
+            raise PluginError(f"{what}: there is no driver {driver!r}; installed: {there}")
+        try:
+            return offered, offered.options.model_validate(dict(options))
+        except ValidationError as error:
+            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+            raise PluginError(f"{what}: wrong options for driver {driver}: {wrong}") from error
+
+
+def _named(point: EntryPoint) -> str:
+    dist = f" of {point.dist.name} {point.dist.version}" if point.dist else ""
+    return f"plugin {point.name!r}{dist} ({point.value})"
+
+
+def _import(point: EntryPoint) -> ModuleType:
+    try:
+        module = point.load()
+    except Exception as error:
+        raise PluginError(f"{_named(point)} cannot be imported: {type(error).__name__}: {error}") from error
+    if not isinstance(module, ModuleType):
+        raise PluginError(f"{_named(point)}: the entry point must name a module, not {type(module).__name__}")
+    return module
+
+
+def _register(manager: pluggy.PluginManager, module: ModuleType, point: EntryPoint) -> None:
+    known = {name for name in vars(hookspecs) if name.startswith(_PREFIX)}
+    for name, function in vars(module).items():
+        if not name.startswith(_PREFIX) or not inspect.isfunction(function):
+            continue
+        if name not in known:
+            raise PluginError(f"{_named(point)}: there is no hook {name}; there are {', '.join(sorted(known))}")
+        if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
+            raise PluginError(f"{_named(point)}: {name} is async; hooks are plain functions")
+        if not hasattr(function, f"{hookspecs.PROJECT}_impl"):
+            raise PluginError(f"{_named(point)}: {name} lacks @hookimpl and would never be called")
+    try:
+        manager.register(module, name=f"{point.group}:{point.name}")
+        manager.check_pending()
+    except (pluggy.PluginValidationError, ValueError) as error:
+        raise PluginError(f"{_named(point)}: {error}") from error
+
+
+def _driver(module: ModuleType, point: EntryPoint) -> Any:
+    hook, kind = GROUPS[point.group]
+    function = getattr(module, hook, None)
+    if function is None:
+        raise PluginError(f"{_named(point)}: is in the group {point.group} but has no {hook}")
+    driver = function()
+    if not isinstance(driver, kind):
+        raise PluginError(f"{_named(point)}: {hook} must return a {kind.__name__}, not {type(driver).__name__}")
+    options = driver.options  # type: ignore[attr-defined]
+    if not (inspect.isclass(options) and issubclass(options, BaseModel)):
+        raise PluginError(f"{_named(point)}: {hook}: options must be a pydantic model class")
+    if options.model_config.get("extra") != "forbid":
+        raise PluginError(
+            f'{_named(point)}: {options.__name__} must have extra="forbid": a misspelt option is an error'
+        )
+    if not callable(driver.open):  # type: ignore[attr-defined]
+        raise PluginError(f"{_named(point)}: {hook}: open must be callable")
+    return driver

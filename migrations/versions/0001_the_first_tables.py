@@ -1,0 +1,288 @@
+"""the first tables"""
+
+import sqlalchemy as sa
+from alembic import op
+from sqlalchemy.dialects import mysql
+
+TIME = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql")
+
+revision = "0001"
+down_revision = None
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    op.create_table(
+        "actions",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("project_id", sa.Integer(), nullable=False),
+        sa.Column("command", sa.String(255), nullable=False),
+        sa.Column("vm_id", sa.Integer(), nullable=False),
+        sa.Column("status", sa.String(255), nullable=False),
+        sa.Column("started", TIME, nullable=False),
+        sa.Column("finished", TIME, nullable=True),
+        sa.Column("progress", sa.Integer(), nullable=False),
+        sa.Column("error_code", sa.String(255), nullable=False),
+        sa.Column("error_message", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    with op.batch_alter_table("actions", schema=None) as batch_op:
+        batch_op.create_index("actions_project", ["project_id"], unique=False)
+        batch_op.create_index("actions_vm", ["vm_id", "status"], unique=False)
+
+    op.create_table(
+        "audit",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("at", TIME, nullable=False),
+        sa.Column("token_id", sa.Integer(), nullable=True),
+        sa.Column("project_id", sa.Integer(), nullable=True),
+        sa.Column("method", sa.String(255), nullable=False),
+        sa.Column("path", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("status_code", sa.Integer(), nullable=False),
+        sa.Column("correlation_id", sa.String(255), nullable=False),
+        sa.Column("details", sa.JSON(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "endpoints",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("url", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("secret", sa.String(255), nullable=False),
+        sa.Column("project_id", sa.Integer(), nullable=True),
+        sa.Column("events", sa.JSON(), nullable=False),
+        sa.Column("disabled", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "epochs",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("holder", sa.String(255), nullable=False),
+        sa.Column("since", TIME, nullable=True),
+        sa.Column("writes", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_table(
+        "events",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("at", TIME, nullable=False),
+        sa.Column("kind", sa.String(255), nullable=False),
+        sa.Column("text", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("node", sa.String(255), nullable=False),
+        sa.Column("vm_id", sa.Integer(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    with op.batch_alter_table("events", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_events_kind"), ["kind"], unique=False)
+
+    op.create_table(
+        "idempotency",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("project_id", sa.Integer(), nullable=False),
+        sa.Column(
+            "key",
+            sa.String(length=255).with_variant(sa.String(length=255, collation="utf8mb4_bin"), "mysql"),
+            nullable=False,
+        ),
+        sa.Column("request_sha256", sa.String(255), nullable=False),
+        sa.Column("status_code", sa.Integer(), nullable=False),
+        sa.Column("body", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("created", TIME, nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("project_id", "key", name="idempotency_key"),
+    )
+    op.create_table(
+        "images",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("pool", sa.String(255), nullable=False),
+        sa.Column("path", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("disk_gib", sa.Integer(), nullable=False),
+        sa.Column("created", TIME, nullable=False),
+        sa.Column("kernel", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("initrd", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("cmdline", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("memory_min_mib", sa.Integer(), nullable=False),
+        sa.Column("os_flavor", sa.String(255), nullable=False),
+        sa.Column("os_version", sa.String(255), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("name"),
+    )
+    op.create_table(
+        "incidents",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("node", sa.String(255), nullable=False),
+        sa.Column("phase", sa.String(255), nullable=False),
+        sa.Column("opened_at", TIME, nullable=False),
+        sa.Column("closed_at", TIME, nullable=True),
+        sa.Column("proof_method", sa.String(255), nullable=True),
+        sa.Column("proof_saw", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=True),
+        sa.Column("outcome", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("steps", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    with op.batch_alter_table("incidents", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_incidents_node"), ["node"], unique=False)
+        batch_op.create_index(batch_op.f("ix_incidents_phase"), ["phase"], unique=False)
+
+    op.create_table(
+        "nodes",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("address", sa.String(255), nullable=False),
+        sa.Column("role", sa.String(255), nullable=False),
+        sa.Column("state", sa.String(255), nullable=False),
+        sa.Column("memory_mib", sa.Integer(), nullable=False),
+        sa.Column("cores", sa.Integer(), nullable=False),
+        sa.Column("rack", sa.String(255), nullable=False),
+        sa.Column("maintenance", sa.Boolean(), nullable=False),
+        sa.Column("watchdog_seconds", sa.Float(), nullable=True),
+        sa.Column("boot_id", sa.String(255), nullable=False),
+        sa.Column("health", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("placements", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("name"),
+    )
+    op.create_table(
+        "outbox",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("endpoint_id", sa.Integer(), nullable=False),
+        sa.Column("webhook_id", sa.String(255), nullable=False),
+        sa.Column("kind", sa.String(255), nullable=False),
+        sa.Column("body", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("created", TIME, nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_try", TIME, nullable=True),
+        sa.Column("delivered_at", TIME, nullable=True),
+        sa.Column("last_error", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("endpoint_id", "webhook_id", name="outbox_webhook_id"),
+    )
+    with op.batch_alter_table("outbox", schema=None) as batch_op:
+        batch_op.create_index("outbox_due", ["delivered_at", "next_try"], unique=False)
+
+    op.create_table(
+        "paths",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("node", sa.String(255), nullable=False),
+        sa.Column("target", sa.String(255), nullable=False),
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("up", sa.Boolean(), nullable=False),
+        sa.Column("active", sa.Boolean(), nullable=False),
+        sa.Column("changed", TIME, nullable=False),
+        sa.Column("reason", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("latency_ms", sa.Float(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("node", "target", "name", name="paths_name"),
+    )
+    op.create_table(
+        "plans",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("cores", sa.Integer(), nullable=False),
+        sa.Column("memory_mib", sa.Integer(), nullable=False),
+        sa.Column("disk_gib", sa.Integer(), nullable=False),
+        sa.Column("description", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("name"),
+    )
+    op.create_table(
+        "projects",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("vms_max", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("name"),
+    )
+    op.create_table(
+        "tokens",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("sha256", sa.String(255), nullable=False),
+        sa.Column("scope", sa.String(255), nullable=False),
+        sa.Column("project_id", sa.Integer(), nullable=True),
+        sa.Column("created", TIME, nullable=False),
+        sa.Column("expires", TIME, nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("sha256"),
+    )
+    op.create_table(
+        "vms",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column(
+            "name",
+            sa.String(length=255).with_variant(sa.String(length=255, collation="utf8mb4_bin"), "mysql"),
+            nullable=False,
+        ),
+        sa.Column("project_id", sa.Integer(), nullable=False),
+        sa.Column("plan", sa.String(255), nullable=False),
+        sa.Column("cores", sa.Integer(), nullable=False),
+        sa.Column("memory_mib", sa.Integer(), nullable=False),
+        sa.Column("disk_gib", sa.Integer(), nullable=False),
+        sa.Column("image", sa.String(255), nullable=False),
+        sa.Column("pool", sa.String(255), nullable=False),
+        sa.Column("created", TIME, nullable=False),
+        sa.Column("desired", sa.String(255), nullable=False),
+        sa.Column("stop_mode", sa.String(255), nullable=False),
+        sa.Column("locked", sa.Boolean(), nullable=False),
+        sa.Column("node", sa.String(255), nullable=True),
+        sa.Column("generation", sa.Integer(), nullable=False),
+        sa.Column("priority", sa.Integer(), nullable=False),
+        sa.Column("resets_wanted", sa.Integer(), nullable=False),
+        sa.Column("reset_mode", sa.String(255), nullable=False),
+        sa.Column("observed_power", sa.String(255), nullable=False),
+        sa.Column("observed_generation", sa.Integer(), nullable=False),
+        sa.Column("observed_node", sa.String(255), nullable=False),
+        sa.Column("observed_verified_at", TIME, nullable=True),
+        sa.Column("observed_error", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("observed_resets_done", sa.Integer(), nullable=False),
+        sa.Column("unplaced_reason", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("incident_id", sa.Integer(), nullable=True),
+        sa.Column("failed_nodes", sa.JSON(), nullable=False),
+        sa.Column("labels", sa.JSON(), nullable=False),
+        sa.Column("user_data", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("project_id", "name", name="vms_name"),
+    )
+    with op.batch_alter_table("vms", schema=None) as batch_op:
+        batch_op.create_index(batch_op.f("ix_vms_incident_id"), ["incident_id"], unique=False)
+        batch_op.create_index("vms_node", ["node"], unique=False)
+    # The row that makes a coordinator: there from the start, so that two first campaigns collide on it.
+    op.execute("INSERT INTO epochs (id, epoch, holder, writes) VALUES (1, 0, '', 0)")
+
+
+def downgrade() -> None:
+    with op.batch_alter_table("vms", schema=None) as batch_op:
+        batch_op.drop_index("vms_node")
+        batch_op.drop_index(batch_op.f("ix_vms_incident_id"))
+
+    op.drop_table("vms")
+    op.drop_table("tokens")
+    op.drop_table("projects")
+    op.drop_table("plans")
+    op.drop_table("paths")
+    with op.batch_alter_table("outbox", schema=None) as batch_op:
+        batch_op.drop_index("outbox_due")
+
+    op.drop_table("outbox")
+    op.drop_table("nodes")
+    with op.batch_alter_table("incidents", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_incidents_phase"))
+        batch_op.drop_index(batch_op.f("ix_incidents_node"))
+
+    op.drop_table("incidents")
+    op.drop_table("images")
+    op.drop_table("idempotency")
+    with op.batch_alter_table("events", schema=None) as batch_op:
+        batch_op.drop_index(batch_op.f("ix_events_kind"))
+
+    op.drop_table("events")
+    op.drop_table("epochs")
+    op.drop_table("endpoints")
+    op.drop_table("audit")
+    with op.batch_alter_table("actions", schema=None) as batch_op:
+        batch_op.drop_index("actions_vm")
+        batch_op.drop_index("actions_project")
+
+    op.drop_table("actions")
