@@ -1,11 +1,11 @@
 """The only place that builds adapters and wires them together."""
 
-import secrets
-import signal
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
+import structlog
 import uvicorn
 
 from app.adapters.corosync.membership import CorosyncMembership
@@ -21,17 +21,25 @@ from app.adapters.system.workers import ThreadWorkers
 from app.adapters.watchdog.device import DeviceWatchdog, NoWatchdog
 from app.api import ApiDeps, create_api
 from app.config import Config
+from app.domain.events import DomainChanged
 from app.engine.agent_loop import Agent
 from app.engine.inbox import Inbox
 from app.engine.periodic import Periodic
 from app.engine.ports import AgentPorts
+from app.plugin_api.drivers import NetworkContext
 from app.plugin_api.registry import Registry
+from app.ports.billing import Delivery
 from app.ports.membership import Membership
-from app.ports.network import PathWatch
+from app.ports.network import PathReport, PathWatch
 from app.ports.storage import Pool
 from app.ports.store import Store
 from app.ports.watchdog import Watchdog
+from app.services.bootstrap_cloud import bootstrap_cloud
+from app.services.deliver_outbox import deliver_due
 from app.services.report_observed import NodeFacts
+from app.services.report_paths import changed, report_paths
+
+log = structlog.get_logger(__name__)
 
 
 def build_store(config: Config) -> SqlStore:
@@ -82,6 +90,23 @@ def node_facts(config: Config, watchdog_seconds: float | None) -> NodeFacts:
     )  # fmt: skip
 
 
+class PathReporter:
+    """Writes the storage paths of this node into the state when they differ from what was written last."""
+
+    def __init__(self, node: str, store: Store, clock: SystemClock, watches: Sequence[PathWatch]) -> None:
+        self._node, self._store, self._clock, self._watches = node, store, clock, watches
+        self._written: list[PathReport] | None = None
+
+    def __call__(self) -> None:
+        """One look; an error leaves what was written last as it is, and the next look tries again."""
+        reports = [r for w in self._watches for r in w.reports()]
+        if self._written is not None and not changed(self._written, reports):
+            return
+        now = self._clock.utc()
+        self._store.run(lambda tx: report_paths(tx, self._node, reports, now))
+        self._written = reports
+
+
 class AgentProcess:
     """One node's agent with all its parts, from start to stop."""
 
@@ -89,48 +114,116 @@ class AgentProcess:
         self._inbox = Inbox()
         self._clock = SystemClock()
         self._store = build_store(config)
-        self._registry = Registry.load()
+        registry = Registry.load()
         self._membership = build_membership(config, agent=True)
         self._hypervisor = build_hypervisor(config)
         self._workers = ThreadWorkers(self._inbox.put_all)
-        pools = build_pools(config, self._registry)
         self._watchdog = build_watchdog(config)
-        facts = node_facts(config, self._watchdog.timeout_seconds)
         directories = {"state directory": Path(config.state_dir)}
         directories |= {f"pool {p.name}": Path(str(p.options["path"])) for p in config.pools if "path" in p.options}
         ports = AgentPorts(
-            facts=facts,
+            facts=node_facts(config, self._watchdog.timeout_seconds),
             clock=self._clock,
             store=self._store,
             membership=self._membership,
             hypervisor=self._hypervisor,
             watchdog=self._watchdog,
             fence_methods=(build_fence_agents(config),),
-            pools=pools,
+            pools=build_pools(config, registry),
             workers=self._workers,
             check_health=DiskCheck(directories),
         )
         self._agent = Agent(ports, self._inbox, config.coordinator_settings, config.node_agent_settings)
-        self._side = self._side_work(config)
+        context = NetworkContext(config.node.name, lambda kind, text: log.info(text, kind=kind))
+        self._watches = [registry.network(n.driver, n.options, context) for n in config.networks]
+        delivery = registry.billing(
+            config.webhooks.driver, {"allow_private_targets": config.webhooks.allow_private_targets}
+        )
+        self._side = (
+            Periodic("paths", 0.5, PathReporter(config.node.name, self._store, self._clock, self._watches)),
+            Periodic("deliveries", 0.5, lambda: self._deliver(delivery, config.webhooks.delays_seconds)),
+        )
         self._stop = threading.Event()
 
     def run(self) -> None:
         """Until `stop`. VMs run on after it; the watchdog is disarmed only if none is left."""
-        from app.domain.events import DomainChanged
-
         self._membership.start(self._inbox.put)
         self._hypervisor.watch(lambda: self._inbox.put(DomainChanged()))
-        for part in self._side:
+        for part in (*self._watches, *self._side):
             part.start()
         self._agent.run(self._stop.is_set)
-        for part in reversed(self._side):
+        for part in (*self._side, *self._watches):
             part.stop()
         self._membership.stop()
         self._workers.close()
         if self._agent.node.domains is not None and not self._agent.node.domains:
             self._watchdog.disarm()
         self._hypervisor.close()
+        self._store.close()
 
     def stop(self) -> None:
         """From any thread or a signal handler."""
         self._stop.set()
+
+    def _deliver(self, delivery: Delivery, delays_seconds: Sequence[float]) -> None:
+        if self._agent.coordinator.leading:
+            deliver_due(self._store, delivery, self._clock, delays_seconds)
+
+
+def serve_api(config: Config, stop: threading.Event) -> None:
+    """The API on its address and its socket, until `stop`."""
+    membership = build_membership(config, agent=False)
+    membership.start(lambda _event: None)
+    store = build_store(config)
+    registry = Registry.load()
+    deps = ApiDeps(
+        store=store,
+        clock=SystemClock(),
+        signal=lambda vm_id: membership.send("look", vm_id=vm_id),
+        admission=registry.admission_votes(),
+    )
+    servers = [ApiServer(create_api(deps), **where) for where in _listens(config)]
+    for server in servers:
+        server.start()
+    stop.wait()
+    for server in servers:
+        server.stop()
+    membership.stop()
+    store.close()
+
+
+class ApiServer:
+    """uvicorn in a thread of its own, on one socket."""
+
+    def __init__(self, api: Any, *, host: str = "", port: int = 0, socket: str = "") -> None:
+        where: dict[str, Any] = {"uds": socket} if socket else {"host": host, "port": port}
+        self._server = uvicorn.Server(uvicorn.Config(api, log_config=None, lifespan="off", access_log=False, **where))
+        self._thread = threading.Thread(target=self._server.run, name="holdfast-api", daemon=True)
+
+    def start(self) -> None:
+        """Begin to answer."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Finish what is being answered, a few seconds at most."""
+        self._server.should_exit = True
+        self._thread.join(timeout=5)
+
+
+def _listens(config: Config) -> list[dict[str, Any]]:
+    wheres: list[dict[str, Any]] = []
+    if config.api.listen:
+        host, _, port = config.api.listen.rpartition(":")
+        wheres.append({"host": host, "port": int(port)})
+    if config.api.socket:
+        wheres.append({"socket": config.api.socket})
+    return wheres
+
+
+def first_tokens(config: Config) -> dict[str, str]:
+    """The first project, an operator's and a customer's token: printed once, stored hashed."""
+    store, now = build_store(config), SystemClock().utc()
+    try:
+        return store.run(lambda tx: bootstrap_cloud(tx, now))
+    finally:
+        store.close()

@@ -17,7 +17,7 @@ from app.lab.paths import CONFIG_IN_NODE, POOL_IN_NODE, PRIVATE_DIRECTORIES, Lab
 from app.lab.power_on import power_on
 from app.lab.processes import Process
 from app.lab.spawn import spawn
-from app.lab.state import LabState, NodeState, save_lab
+from app.lab.state import LabState, NodeState, load_lab, save_lab
 from app.lab.units import Unit, save_unit
 from app.lab.wait import wait_until
 
@@ -160,14 +160,16 @@ class BringUp:
         return spawn(argv, self._paths.directory, self._paths.host / f"{role}.log")
 
     def _make_mount_points(self) -> tuple[str, ...]:
-        """Targets the host lacks; they are removed again when the last lab goes."""
+        """Targets the host lacks; the last lab to go removes them, so each knows those of the others, too."""
         made: list[str] = []
+        for other in self._paths.directory.parent.glob("*/lab.json"):
+            made += load_lab(LabPaths(other.parent)).made_directories
         for target in (*PRIVATE_DIRECTORIES, POOL_IN_NODE):
             missing = [path for path in (Path(target), *Path(target).parents) if not path.exists()]
             for path in reversed(missing):
                 path.mkdir()
                 made.append(str(path))
-        return tuple(made)
+        return tuple(dict.fromkeys(made))
 
     def _write_config(self, lab: LabState, overrides: Mapping[str, Mapping[str, Any]]) -> None:
         for node in lab.nodes:

@@ -25,7 +25,7 @@ def holdfast_billing_driver() -> BillingDriver:  # type: ignore[empty-body]
 
 
 @hookspec
-def holdfast_admit_vm(project_id: int, plan: str, image: str, memory_mib: int) -> str | None:  # type: ignore[empty-body]
+def holdfast_admit_vm(project_id: int, plan: str, image: str, memory_mib: int) -> str | None:
     """Vote on the creation of a VM: None to let it pass, or the sentence that tells the customer why not.
 
     Called in every plugin, in the transaction of the request: it must be fast and must not write.

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 import pluggy
 from pydantic import BaseModel, ValidationError
@@ -80,7 +80,8 @@ class Registry:
 
     def admission_votes(self) -> tuple[Callable[..., str | None], ...]:
         """One callable for every plugin that votes on new VMs."""
-        return tuple(i.function for i in self._manager.hook.holdfast_admit_vm.get_hookimpls())
+        implementations = self._manager.hook.holdfast_admit_vm.get_hookimpls()
+        return tuple(cast(Callable[..., str | None], i.function) for i in implementations)
 
     def _options(self, group: str, driver: str, options: Mapping[str, object], what: str) -> tuple[Any, BaseModel]:
         offered = self._drivers.get((group, driver))

@@ -1,4 +1,4 @@
-"""`Rows` and `Transaction` of the store's port on one SQLAlchemy connection, in Core: no identity map, no lazy loads."""
+"""The `Rows` and `Transaction` of the port on one SQLAlchemy connection, in Core: no identity map, no lazy loads."""
 
 from collections.abc import Sequence
 from typing import Any

@@ -1,0 +1,70 @@
+"""The commands that systemd runs, and those that make a fresh state."""
+
+import json
+import logging
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated
+
+import structlog
+import typer
+
+from app.bootstrap import AgentProcess, first_tokens, serve_api, upgrade_database
+from app.config import load_config
+
+CONFIG = Path("/etc/holdfast/holdfast.toml")
+ConfigOption = Annotated[Path, typer.Option("--config", help="This node's settings.")]
+
+
+def agent(config: ConfigOption = CONFIG) -> None:
+    """This node's agent: its VMs, its storage path, and the cluster's coordinator if it is elected."""
+    _log()
+    process = AgentProcess(load_config(config))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: process.stop())
+    process.run()
+
+
+def api(
+    config: ConfigOption = CONFIG,
+    dev: Annotated[bool, typer.Option("--dev", help="A first look, no root: SQLite, mock VMs.")] = False,
+) -> None:
+    """The HTTP API of this node."""
+    _log()
+    if dev:
+        from app.cli.dev_api import run_dev_api
+
+        run_dev_api()
+        return
+    stop = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    serve_api(load_config(config), stop)
+
+
+def db_upgrade(config: ConfigOption = CONFIG) -> None:
+    """Bring the database's schema to this version."""
+    upgrade_database(load_config(config))
+
+
+def bootstrap(config: ConfigOption = CONFIG) -> None:
+    """Make the first project and the first tokens of a fresh cloud and print them, once, as JSON."""
+    typer.echo(json.dumps(first_tokens(load_config(config))))
+
+
+def _log() -> None:
+    """One line of key=value for each event, to stderr: the journal's."""
+    structlog.configure(
+        processors=[
+            structlog.contextvars.merge_contextvars,
+            structlog.processors.add_log_level,
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
+            structlog.processors.format_exc_info,
+            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"]),
+        ],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+    )
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)

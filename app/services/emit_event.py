@@ -1,0 +1,32 @@
+"""Tell the outside: one outbox row for each endpoint that wants it, in the transaction of what it tells."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from datetime import datetime
+
+from app.domain.records import OutboxMessage
+from app.ports.store import Transaction
+
+#: all that can be subscribed to
+KINDS = (
+    "vm.started", "vm.stopped", "vm.recovered", "vm.unplaced", "vm.deleted", "node.failed", "node.returned",
+    "path.switched",
+)  # fmt: skip
+
+
+def emit_event(
+    tx: Transaction, kind: str, data: Mapping[str, object], now: datetime, project_id: int | None = None
+) -> None:
+    """Standard Webhooks 1.0.0: body {type, timestamp, data}; the id is made here and stays the same over all tries.
+
+    An endpoint of a project hears of that project's VMs; one without a project (an operator's) of everything.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"there is no event {kind}")
+    body = json.dumps({"type": kind, "timestamp": now.isoformat(), "data": data}, separators=(",", ":"))
+    for endpoint in tx.endpoints.where(disabled=False):
+        if endpoint.project_id not in (None, project_id) or (endpoint.events and kind not in endpoint.events):
+            continue
+        webhook_id = f"msg_{secrets.token_urlsafe(18)}"
+        tx.outbox.add(OutboxMessage(0, endpoint.id, webhook_id, kind, body, now, next_try=now))
