@@ -60,7 +60,8 @@ def build_membership(config: Config, *, agent: bool) -> Membership:
 
 
 def build_hypervisor(config: Config) -> LibvirtHypervisor:
-    """libvirt on this node."""
+    """libvirt on this node. QEMU writes the consoles itself, so their directory must be there first."""
+    Path(config.libvirt.console_dir).mkdir(parents=True, exist_ok=True)
     return LibvirtHypervisor(config.libvirt.uri, config.libvirt.domain_type, config.libvirt.console_dir)
 
 

@@ -4,11 +4,11 @@ A plan says what it could not do, and why. It never moves a VM that another node
 gives every VM that it touches a new generation: the copy that died cannot come back under the old one.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.domain.cluster import ClusterView
 from app.domain.placement import NoRoom, choose_node, loads_of
-from app.domain.vm import Desired, Vm
+from app.domain.vm import Desired, PowerSeen, Vm
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +68,8 @@ def plan_recovery(view: ClusterView, failed: str) -> RecoveryPlan:
 
 
 def plan_waiting(view: ClusterView) -> RecoveryPlan:
-    """Place the VMs that wait for a node, and give those that are to be deleted an owner that does it.
+    """Place the VMs that wait for a node, move those that their node failed to start, and give those that are to be
+    deleted an owner that does it.
 
     Only what changes is in the plan: a VM that still finds no room keeps its row, unless the reason changed.
     """
@@ -78,9 +79,10 @@ def plan_waiting(view: ClusterView) -> RecoveryPlan:
     assigned, unplaced = _place(view, from_recovery, exclude="", recovery=True)
     taken = {a.vm_id: a.node for a in assigned}
     more, not_yet = _place(view, fresh, exclude="", recovery=False, taken=taken)
+    relocated = _relocate(view, {**taken, **{a.vm_id: a.node for a in more}})
     reasons = {v.id: v.unplaced_reason for v in waiting}
     changed = tuple(u for u in (*unplaced, *not_yet) if reasons[u.vm_id] != u.reason)
-    return RecoveryPlan("", (*assigned, *more, *_undertakers(view)), changed)
+    return RecoveryPlan("", (*assigned, *more, *relocated, *_undertakers(view)), changed)
 
 
 def _place(
@@ -101,6 +103,16 @@ def _place(
         loads[choice.node] = loads[choice.node].plus(vm)
         assigned.append(Assignment(vm.id, choice.node, vm.generation + 1, choice.why))
     return tuple(assigned), tuple(unplaced)
+
+
+def _relocate(view: ClusterView, taken: dict[int, str]) -> tuple[Assignment, ...]:
+    """VMs whose node gave up starting them: elsewhere, remembering where it failed; nowhere else: it tries on there."""
+    stuck = [
+        v for v in view.vms if v.wants_to_run and v.node and v.seen_current and v.observed.power is PowerSeen.FAILED
+    ]
+    elsewhere = [replace(v, failed_nodes=(*v.failed_nodes, v.node or "")) for v in stuck]
+    assigned, _ = _place(view, elsewhere, exclude="", recovery=True, taken=taken)
+    return assigned
 
 
 def _undertakers(view: ClusterView) -> tuple[Assignment, ...]:

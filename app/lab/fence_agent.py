@@ -90,7 +90,9 @@ def act(options: dict[str, str]) -> int:
         raise LabError(f"unable to connect to the power switch of {node} (told to fail)")
     match action:
         case "status":
-            return IS_OFF if is_off(paths, node) else OK
+            off = is_off(paths, node)
+            print(f"Status: {'OFF' if off else 'ON'}")
+            return IS_OFF if off else OK
         case "off" | "reboot":
             power_off(paths, node, "fence-agent")
             if not is_off(paths, node):

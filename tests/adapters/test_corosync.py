@@ -14,6 +14,9 @@ pytestmark = pytest.mark.lab
 ALL = {"node1", "node2", "node3"}
 FORM_SECONDS = 30
 CHANGE_SECONDS = 20
+# Healed networks merge in two seconds. Debian 12's knet (1.25) now and then keeps a returned link as "no active links"
+# until its MTU discovery has run again (kronosnet issue 434), which is every 30 s.
+HEAL_SECONDS = 75
 
 
 @pytest.fixture
@@ -156,7 +159,7 @@ def test_an_isolated_node_is_not_quorate(cluster: CorosyncCluster) -> None:
     probes[0].wait(heard("node1", "alone"), CHANGE_SECONDS, since=marks[0])
     healed_at = isolated.set_cable("up")
     for probe, mark in zip(probes, marks, strict=True):
-        seen = probe.wait(view(ALL, True), FORM_SECONDS, since=mark)
+        seen = probe.wait(view(ALL, True), HEAL_SECONDS, since=mark)
         probe.wait(group(ALL), FORM_SECONDS, since=mark)
         report("network healed, seen", seen["at"] - healed_at)
     probes[1].send("together")

@@ -23,7 +23,8 @@ class Driver:
 
     * `sees_guest`: block statistics and the state of the agent channel say something about a guest.
     * `power_button`, `undefine_flags`: flags that this driver accepts.
-    * `keepalive`: there is a daemon behind the connection that can be asked whether it lives.
+    * `daemon`: there is one behind the connection. Else all domains live in this process, for as long as a
+      connection is open.
     """
 
     domain_type: str
@@ -31,7 +32,7 @@ class Driver:
     sees_guest: bool = True
     power_button: int = libvirt.VIR_DOMAIN_SHUTDOWN_ACPI_POWER_BTN
     undefine_flags: int = _UNDEFINE_ALL
-    keepalive: bool = True
+    daemon: bool = True
 
 
 _DRIVERS = {
@@ -40,7 +41,7 @@ _DRIVERS = {
     # No CPU element under software emulation: the machine's own qemu64, which every build can emulate.
     "qemu": Driver("qemu", cpu=""),
     # Its block statistics are made up from the clock, shutdown takes no flags, undefine knows no NVRAM.
-    "test": Driver("test", cpu="", sees_guest=False, power_button=0, undefine_flags=0, keepalive=False),
+    "test": Driver("test", cpu="", sees_guest=False, power_button=0, undefine_flags=0, daemon=False),
 }
 
 

@@ -4,14 +4,14 @@ A sign is a write to any of its disks in this run, or a connected guest agent. I
 run (domain UUID and libvirt's id, new at every start) is asked until the first sign and never after it.
 
 Block statistics come from QEMU's monitor, and a QEMU that hangs (dead storage under it, SIGSTOP) keeps its
-caller waiting. So each question has a thread of its own, one at a time for each run, on a connection of its
-own; `alive` waits for the answers only briefly and goes by what is known.
+caller waiting. So each question has a thread and a connection of its own, one at a time for each run; `alive`
+waits for the answers only briefly and goes by what is known.
 """
 
 import threading
 import time
-from collections.abc import Iterable
-from contextlib import suppress
+from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager, suppress
 
 import libvirt
 from lxml import etree
@@ -26,8 +26,8 @@ Run = tuple[str, int]
 class GuestSigns:
     """Which runs showed a sign. Thread-safe."""
 
-    def __init__(self, session: Session, wait_seconds: float = 0.5) -> None:
-        self._session = session
+    def __init__(self, new_session: Callable[[], AbstractContextManager[Session]], wait_seconds: float = 0.5) -> None:
+        self._new_session = new_session
         self._wait_seconds = wait_seconds
         self._lock = threading.Lock()
         self._alive: set[Run] = set()
@@ -59,7 +59,7 @@ class GuestSigns:
     def _answer(self, run: Run) -> None:
         sign = False
         # A domain that just went away, a libvirtd that is gone: no sign, and the next list asks again.
-        with suppress(HypervisorError), self._session.calling("signs of life") as connection:
+        with suppress(HypervisorError), self._new_session() as session, session.calling("signs of life") as connection:
             domain = connection.lookupByUUIDString(run[0])
             sign = domain.ID() == run[1] and (_wrote(connection, domain) or _agent_connected(domain))
         with self._lock:

@@ -3,15 +3,15 @@
 Domains are persistent, so that one that is off still tells why. They are found by the UUID that follows from
 the VM's id and believed only with our metadata in them; all other domains of the host are left alone.
 
-Several connections, because libvirtd serves at most five calls of one client at a time
-(`max_client_requests`) and a QEMU that hangs keeps its calls waiting: `eyes` lists and hears events,
-`hands` operate, what asks the guests has its own, and so has each call that ends a domain, because that one
-must get through whatever the others are stuck in.
+One connection lists and hears events; each operation has one of its own (3 ms). For libvirtd serves at most five
+calls of one client at a time (`max_client_requests`) and does not even answer keepalives behind those, and a
+QEMU that hangs keeps its calls waiting: so such a call waits alone. What is left to share are libvirtd's threads
+(`max_workers`, 20, and 5 more that a `destroy` may use).
 """
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from functools import partial
 
 import libvirt
@@ -53,10 +53,8 @@ class LibvirtHypervisor:
         self._driver = driver_for(domain_type)
         chosen_cpu = self._driver.cpu if cpu is None else cpu
         self._host = HostChoices(self._driver.domain_type, chosen_cpu, console_dir, disk_cache, machine)
-        self._new_session = partial(Session, uri, patience or Patience(), keepalive=self._driver.keepalive)
-        self._hands = self._new_session()
-        self._asking = self._new_session()
-        self._signs = GuestSigns(self._asking)
+        self._new_session = partial(Session, uri, patience or Patience(), keepalive=self._driver.daemon)
+        self._signs = GuestSigns(self._own)
         self._watcher = Watcher(forget=self._signs.forget)
         self._eyes = self._new_session(opened=self._watcher.subscribe, lost=self._watcher.connection_lost)
         self._defining = threading.Lock()
@@ -89,7 +87,7 @@ class LibvirtHypervisor:
     def start(self, spec: DomainSpec) -> None:
         """Define and start. What was defined for a start that failed is removed again."""
         xml = build_domain(spec, self._host)
-        with self._calling(self._hands, f"start VM {spec.vm_id}") as connection:
+        with self._calling(f"start VM {spec.vm_id}") as connection:
             with self._defining:
                 known = self._find(connection, spec.vm_id)
                 if known is not None:
@@ -108,8 +106,7 @@ class LibvirtHypervisor:
 
     def stop(self, vm_id: int, generation: int, mode: StopMode) -> None:
         """The domain stays defined and tells how it ended."""
-        chosen = self._own() if mode is StopMode.HARD else nullcontext(self._hands)
-        with chosen as session, self._calling(session, f"stop VM {vm_id}") as connection:
+        with self._calling(f"stop VM {vm_id}") as connection:
             known = self._find(connection, vm_id)
             if known is None:
                 return
@@ -128,7 +125,7 @@ class LibvirtHypervisor:
         libvirt sends SIGTERM, and SIGKILL after 10 s: a QEMU that does not react costs that time. One that
         the kernel cannot kill (it waits for dead storage) is an error, and the domain is then not off.
         """
-        with self._own() as session, self._calling(session, f"destroy VM {vm_id}") as connection:
+        with self._calling(f"destroy VM {vm_id}") as connection:
             known = self._find(connection, vm_id)
             if known is None or known[1].generation != generation:
                 return
@@ -143,21 +140,19 @@ class LibvirtHypervisor:
 
     def pause(self, vm_id: int, generation: int) -> None:
         """CPUs stopped, disk requests in flight done, when it returns."""
-        with self._calling(self._hands, f"pause VM {vm_id}") as connection:
+        with self._calling(f"pause VM {vm_id}") as connection:
             domain = self._running_copy(connection, vm_id, generation)
-            if domain.state()[0] != libvirt.VIR_DOMAIN_PAUSED:
-                domain.suspend()
+            self._bring_to(domain, libvirt.VIR_DOMAIN_PAUSED, domain.suspend)
 
     def resume(self, vm_id: int, generation: int) -> None:
         """CPUs run when it returns."""
-        with self._calling(self._hands, f"resume VM {vm_id}") as connection:
+        with self._calling(f"resume VM {vm_id}") as connection:
             domain = self._running_copy(connection, vm_id, generation)
-            if domain.state()[0] == libvirt.VIR_DOMAIN_PAUSED:
-                domain.resume()
+            self._bring_to(domain, libvirt.VIR_DOMAIN_RUNNING, domain.resume)
 
     def reset(self, vm_id: int, generation: int, mode: StopMode) -> None:
         """ACPI: libvirt presses the power button and, when the guest powers off, resets instead."""
-        with self._calling(self._hands, f"reset VM {vm_id}") as connection:
+        with self._calling(f"reset VM {vm_id}") as connection:
             domain = self._running_copy(connection, vm_id, generation)
             if mode is StopMode.HARD:
                 domain.reset(0)
@@ -171,8 +166,7 @@ class LibvirtHypervisor:
     def close(self) -> None:
         """The VMs run on."""
         self._watcher.stop()
-        for session in (self._eyes, self._hands, self._asking):
-            session.close()
+        self._eyes.close()
 
     def _guest_alive(self, state: DomainState, sign: bool) -> bool | None:
         if not self._driver.sees_guest or state is not DomainState.RUNNING:
@@ -181,6 +175,9 @@ class LibvirtHypervisor:
 
     @contextmanager
     def _own(self) -> Iterator[Session]:
+        if not self._driver.daemon:
+            yield self._eyes
+            return
         session = self._new_session()
         try:
             yield session
@@ -188,9 +185,9 @@ class LibvirtHypervisor:
             session.close()
 
     @contextmanager
-    def _calling(self, session: Session, what: str) -> Iterator[libvirt.virConnect]:
+    def _calling(self, what: str) -> Iterator[libvirt.virConnect]:
         try:
-            with session.calling(what) as connection:
+            with self._own() as session, session.calling(what) as connection:
                 yield connection
         except HypervisorUnavailable:
             raise
@@ -199,6 +196,16 @@ class LibvirtHypervisor:
                 text = f"{what}: another process writes to its volume (image lock), it was not started: {error}"
                 raise HypervisorError(text) from error
             raise
+
+    @staticmethod
+    def _bring_to(domain: libvirt.virDomain, state: int, act: Callable[[], object]) -> None:
+        if domain.state()[0] == state:
+            return
+        try:
+            act()
+        except libvirt.libvirtError:
+            if domain.state()[0] != state:  # else: another thread was faster
+                raise
 
     @staticmethod
     def _kill(domain: libvirt.virDomain) -> None:

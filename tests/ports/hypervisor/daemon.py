@@ -127,12 +127,14 @@ class Libvirtd:
         raise AssertionError(f"no QEMU of {name}")
 
     def close(self) -> None:
-        if self._daemon is not None:
-            self.kill()
-        self._init.kill()  # unshare's --kill-child ends the namespace's first process, and the kernel all others
-        self._init.wait(10)
-        assert self._init.stdout is not None
-        self._init.stdout.close()
+        try:
+            if self._daemon is not None:
+                self.kill()
+        finally:
+            self._init.kill()  # unshare's --kill-child ends the namespace's first process, and the kernel all others
+            self._init.wait(10)
+            assert self._init.stdout is not None
+            self._init.stdout.close()
 
 
 def _child_of(pid: int) -> int:
