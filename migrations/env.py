@@ -6,12 +6,15 @@ from sqlmodel import SQLModel
 from app.adapters.db import tables  # noqa: F401  registers the tables
 from app.adapters.db.engines import open_engine
 
+#: an ALTER TABLE may take its time
+ANSWER_SECONDS = 600
+
 
 def run() -> None:
     """One connection, one transaction where the database has transactional DDL."""
     url = context.config.get_main_option("sqlalchemy.url")
     assert url is not None
-    engine = open_engine(url)
+    engine = open_engine(url, answer_seconds=ANSWER_SECONDS, pooled=False)
     try:
         with engine.connect() as connection:
             context.configure(

@@ -202,7 +202,10 @@ class CloseIncident:
 
 @dataclass(frozen=True, slots=True)
 class SendSignal:
-    """Tell all agents to look: `kind` is "look" (at the database) or "lead" (an epoch was won)."""
+    """Over the ring, to all agents: `kind` is "look" (at the database), "lead" (an epoch is held) or "here".
+
+    "here" is for the sender alone, to see that the ring turns; `epoch` then says when it was sent, in milliseconds.
+    """
 
     kind: str
     epoch: int = 0

@@ -11,7 +11,8 @@ becomes an action. So a new coordinator needs no hand-over: it reads the rows an
 Invariants:
 * no plan for a node's VMs is made before its proof is in the database, under this epoch;
 * nothing is decided on a view that was read before our last write was finished;
-* outside of a quorate partition nothing is decided at all.
+* outside of a quorate partition nothing is decided at all;
+* an agent that was stopped for a while (frozen, starved) decides nothing on what it knew before.
 """
 
 from collections.abc import Sequence
@@ -21,7 +22,7 @@ from app.domain import coordinator_rules as rules
 from app.domain.actions import Action, Campaign, LoadView, SendSignal
 from app.domain.cluster import ClusterView
 from app.domain.coordinator_settings import CoordinatorSettings
-from app.domain.coordinator_state import CoordinatorState, group_changed, membership_changed, stepped_down
+from app.domain.coordinator_state import CoordinatorState, group_changed, membership_changed, stepped_down, stood_still
 from app.domain.events import (
     EpochLost,
     EpochWon,
@@ -41,6 +42,9 @@ def step(
 ) -> tuple[CoordinatorState, tuple[Action, ...]]:
     """Take in the facts, then decide."""
     actions: list[Action] = []
+    if now - state.stepped_at > settings.pause_seconds_max:
+        state = stood_still(state, now, settings.pause_settle_seconds)
+    state = replace(state, stepped_at=now)
     for event in events:
         state = _take_in(state, now, event, settings, actions)
     if not state.quorate or state.me not in state.group:
@@ -63,6 +67,10 @@ def _take_in(
 ) -> CoordinatorState:
     match event:
         case MembershipChanged(members, quorate):
+            if quorate and not state.quorate:
+                # Who kept quorum without us may lead: its word comes within one interval.
+                wait = now + 1.5 * settings.lead_interval_seconds
+                state = replace(state, campaign_at=max(state.campaign_at, wait))
             return membership_changed(state, now, members, quorate)
         case GroupChanged(members, joined, left):
             return group_changed(state, members, joined, left)
@@ -70,7 +78,7 @@ def _take_in(
             return _heard_leader(state, now, sender, epoch)
         case SignalReceived(_, "look"):
             return replace(state, view_wanted=True)
-        case EpochWon(epoch) if epoch < state.known_epoch:
+        case EpochWon(epoch) if epoch < state.known_epoch or not state.campaigning:
             return replace(state, campaigning=False)
         case EpochWon(epoch):
             actions.append(SendSignal("lead", epoch=epoch))

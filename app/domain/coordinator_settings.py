@@ -21,3 +21,8 @@ class CoordinatorSettings:
     startup_grace_seconds: float = 30.0
     #: a lost node that comes back before any proof must stay for this long to be let in again
     return_settle_seconds: float = 1.0
+    #: a step that comes later than this after the last one: we were stopped, others may have gone on without us.
+    #: Not above the time in which Corosync notices a loss: a shorter pause goes unnoticed by all.
+    pause_seconds_max: float = 2.0
+    #: after such a pause nothing is decided for so long: by then Corosync has said what we missed
+    pause_settle_seconds: float = 2.0

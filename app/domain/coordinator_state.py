@@ -23,6 +23,7 @@ class CoordinatorState:
     epoch: int | None = None
     known_epoch: int = 0
     led_at: float = 0.0
+    stepped_at: float = 0.0
     campaigning: bool = False
     campaign_at: float = 0.0
     view: ClusterView | None = None
@@ -54,7 +55,7 @@ class CoordinatorState:
 
 def start(me: str, now: float) -> CoordinatorState:
     """The state of an agent that has just come up."""
-    return CoordinatorState(me, led_at=now)
+    return CoordinatorState(me, led_at=now, stepped_at=now)
 
 
 def membership_changed(state: CoordinatorState, now: float, members: frozenset[str], quorate: bool) -> CoordinatorState:
@@ -86,6 +87,16 @@ def group_changed(
         # Those that came in the same change are ordered by name.
         seniors = members - joined | {n for n in joined & members if n < state.me}
     return replace(state, group=members, seniors=seniors, view_wanted=True)
+
+
+def stood_still(state: CoordinatorState, now: float, settle_seconds: float) -> CoordinatorState:
+    """We were stopped for longer than others wait: who was absent then may have come back, who led may lead no more.
+
+    Absence counts anew from now, for it proves something only when it was watched; and we lead nobody for a while.
+    """
+    absent = dict.fromkeys(state.absent_since, now)
+    down = replace(stepped_down(state), campaigning=False, absent_since=absent)
+    return replace(down, campaign_at=now + settle_seconds)
 
 
 def stepped_down(state: CoordinatorState) -> CoordinatorState:

@@ -5,10 +5,16 @@ the clock of the node's own watchdog. Whichever proves first counts. "Probably f
 method that ends without having *seen* the node off proves nothing, and time proves something only about a
 node whose agent had reported an armed watchdog.
 
-Why time is a proof. The node feeds its watchdog only while it is quorate or has verified that none of its
-VMs runs. Let it lose quorum at q (its clock), the coordinator notice at d. It last fed at q at the latest, so by
-q + watchdog it has either destroyed its VMs or been reset. The two notice the same loss within
-`detection_skew_seconds`: q <= d + skew. Hence after d + watchdog + skew nothing of it runs.
+Why time is a proof. The node feeds its watchdog only while it is quorate and a signal that it sent itself at most
+`ring_silence_seconds` ago came round the ring, or when it has verified that none of its VMs runs. The coordinator
+notices at d that the node has left, so it left at r <= d. Whatever went round in a quorate ring was sent before r:
+the last feed was before r + silence, and by d + silence + watchdog the node has destroyed its VMs or been reset.
+With silence <= `detection_skew_seconds` nothing of it runs after d + watchdog + skew, also when its Corosync
+hangs and never tells it of the loss.
+
+A node that is frozen notices nothing while it is. When it goes on it does not feed until Corosync had the time to tell
+it what it missed (`NodeAgentSettings.pause_settle_seconds`), so its last feed is still the one before the pause. The
+coordinator's d counts only while it watches: an agent that was stopped itself begins to count anew.
 """
 
 from collections.abc import Mapping

@@ -7,7 +7,11 @@ closes the gap. The order of the rules is the order of their weight:
 2. A copy that must not be here (stale generation, other node, unknown VM) is destroyed before anything else.
 3. Quorate, this node ONLINE, and the reading of the database younger than the loss: resume, start, stop, remove.
 4. Report what was seen.
-5. Feed the watchdog, last, and only when healthy: quorate and let in, or verified to run nothing.
+5. Feed the watchdog, last, and only when healthy: quorate, heard in the ring and let in, or verified to run nothing.
+
+Corosync's last word counts only while Corosync lives: a daemon that hangs says nothing when the others go on
+without it. So the agent sends itself a signal over the ring, and one that comes round shows that the word still stood
+when it was sent.
 
 Invariant: nothing is started or resumed but on a reading of the database that began after quorum was (re)gained, is not
 older than `lease_seconds`, and shows this node ONLINE and the VM here in this generation.
@@ -17,7 +21,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from app.domain import node_agent_rules as rules
-from app.domain.actions import Action, CheckHealth, FeedWatchdog, ListDomains, LoadDesired
+from app.domain.actions import Action, CheckHealth, FeedWatchdog, ListDomains, LoadDesired, SendSignal
 from app.domain.events import (
     DesiredLoaded,
     DomainChanged,
@@ -37,13 +41,17 @@ from app.domain.node_agent_state import NodeAgentSettings, NodeAgentState
 
 def start(me: str, now: float) -> NodeAgentState:
     """The state of an agent that has just come up: it knows nothing, and counts as not quorate since now."""
-    return NodeAgentState(me, quorum_lost_at=now)
+    return NodeAgentState(me, quorum_lost_at=now, stepped_at=now)
 
 
 def step(
     state: NodeAgentState, now: float, events: Sequence[Event], settings: NodeAgentSettings
 ) -> tuple[NodeAgentState, tuple[Action, ...]]:
     """Take in the facts, then act on the level."""
+    if now - state.stepped_at > settings.pause_seconds_max:
+        # What was read before the pause counts no more; see `fencing` for why the watchdog must wait.
+        state = replace(state, quorate_at=now, desired_wanted=True, unsure_until=now + settings.pause_settle_seconds)
+    state = replace(state, stepped_at=now)
     for event in events:
         state = _take_in(state, now, event, settings)
     actions: list[Action] = []
@@ -61,9 +69,11 @@ def step(
 def _take_in(state: NodeAgentState, now: float, event: Event, settings: NodeAgentSettings) -> NodeAgentState:
     match event:
         case MembershipChanged(_, quorate):
-            return _quorum(state, now, quorate)
+            return _quorum(replace(state, ring_asked_at=float("-inf")), now, quorate)
         case SignalReceived(_, "look"):
             return replace(state, desired_wanted=True)
+        case SignalReceived(sender, "here", _, sent_at) if sender == state.me:
+            return replace(state, ring_alive_at=max(state.ring_alive_at, sent_at / 1000))
         case DomainChanged():
             return replace(state, domains_wanted=True)
         case DomainsListed(domains):
@@ -81,13 +91,14 @@ def _take_in(state: NodeAgentState, now: float, event: Event, settings: NodeAgen
         case HealthChecked(problems):
             return replace(state, problems=problems, checking=False)
         case Reported():
-            return replace(state, reporting=False, desired_wanted=True, report_confirmed=True)
+            return replace(state, reporting=False, desired_wanted=True, report_confirmed=True, report_ended_at=now)
         case Written("rejoin"):
             return replace(state, rejoining=False, desired_wanted=True)
         case StoreLost(what, error) if what in ("desired", "report", "rejoin"):
             flags = {"desired": "loading", "report": "reporting", "rejoin": "rejoining"}
             lost = replace(state, store_error=error, store_retry_at=now + settings.store_retry_seconds)
-            return replace(lost, **{flags[what]: False})  # type: ignore[arg-type]
+            ended = now if what == "report" else state.report_ended_at
+            return replace(lost, report_ended_at=ended, **{flags[what]: False})  # type: ignore[arg-type]
         case _:
             return state
 
@@ -109,6 +120,10 @@ def _quorum(state: NodeAgentState, now: float, quorate: bool) -> NodeAgentState:
 
 
 def _look(state: NodeAgentState, now: float, settings: NodeAgentSettings, actions: list[Action]) -> NodeAgentState:
+    if state.quorate and now - state.ring_asked_at >= settings.ring_interval_seconds:
+        # It says when it was sent, in milliseconds: only that much is known when it comes round.
+        actions.append(SendSignal("here", epoch=int(now * 1000)))
+        state = replace(state, ring_asked_at=now)
     if not state.listing and (state.domains_wanted or now >= state.domains_due_at):
         actions.append(ListDomains())
         pause = settings.domains_fast_seconds if rules.in_a_hurry(state) else settings.domains_interval_seconds

@@ -68,9 +68,10 @@ def reconcile(state: NodeAgentState, now: float, settings: NodeAgentSettings, ac
 
 
 def may_host(state: NodeAgentState, now: float, settings: NodeAgentSettings) -> bool:
-    """True when this node may start and resume VMs: quorate, let in, and sure of both by a young reading."""
+    """True when this node may start and resume VMs: quorate, let in, and sure of both by young evidence."""
     return (
         state.quorate
+        and ring_alive(state, now, settings)
         and _reading_is_new(state)
         and now - state.desired_at <= settings.lease_seconds
         and state.node is not None
@@ -78,6 +79,11 @@ def may_host(state: NodeAgentState, now: float, settings: NodeAgentSettings) -> 
         and state.domains is not None
         and state.domains_at >= state.quorate_at
     )
+
+
+def ring_alive(state: NodeAgentState, now: float, settings: NodeAgentSettings) -> bool:
+    """A signal to ourselves went round the ring a moment ago."""
+    return now - state.ring_alive_at <= settings.ring_silence_seconds
 
 
 def _reading_is_new(state: NodeAgentState) -> bool:
@@ -133,6 +139,9 @@ def _start(
     trouble = state.trouble.get(vm.id)
     if trouble is not None and trouble.generation == vm.generation and now < trouble.retry_at:
         return state
+    promised = trouble is not None and trouble.failures >= settings.start_tries_max
+    if vm.given_up or (promised and (state.reporting or state.desired_at <= state.report_ended_at)):
+        return state  # the coordinator may be moving it: `_seen` takes the promise back first
     if sum(1 for what in state.working.values() if what == "start") >= settings.starts_max:
         return state
     actions.append(StartVm(vm, state.desired_at + settings.lease_seconds))
@@ -176,15 +185,18 @@ def report(state: NodeAgentState, now: float, settings: NodeAgentSettings, actio
     if not ready or state.reporting or now < state.store_retry_at:
         return state
     assert state.desired is not None
-    seen = tuple(s for v in state.desired.values() if (s := _seen(state, v, settings)) and _is_news(v, s))
+    seen = tuple(s for v in state.desired.values() if (s := _seen(state, now, v, settings)) and _is_news(v, s))
     if not seen and state.report_confirmed and state.reported_health == state.health:
         return state
     actions.append(Report(seen, state.health))
     return replace(state, reporting=True, report_due=False, reported_health=state.health)
 
 
-def _seen(state: NodeAgentState, vm: Vm, settings: NodeAgentSettings) -> VmSeen | None:
-    """What this node sees of the VM; None while it cannot tell."""
+def _seen(state: NodeAgentState, now: float, vm: Vm, settings: NodeAgentSettings) -> VmSeen | None:
+    """What this node sees of the VM; None while it cannot tell.
+
+    FAILED is a promise: it is not started here until that is taken back, by STARTING, and read as taken back.
+    """
     if state.domains is None or vm.id in state.destroying or not _listed_since(state, vm.id):
         return None
     fact = state.domains.get(vm.id)
@@ -199,7 +211,7 @@ def _seen(state: NodeAgentState, vm: Vm, settings: NodeAgentSettings) -> VmSeen 
         return VmSeen(vm.id, vm.generation, PowerSeen.STARTING, resets_done=resets)
     trouble = state.trouble.get(vm.id)
     if vm.wants_to_run and trouble is not None and trouble.generation == vm.generation:
-        final = trouble.failures >= settings.start_tries_max
+        final = trouble.failures >= settings.start_tries_max and now < trouble.retry_at
         power = PowerSeen.FAILED if final else PowerSeen.STARTING
         return VmSeen(vm.id, vm.generation, power, error=trouble.error, resets_done=resets)
     by_guest = vm.wants_to_run and fact is not None and _guest_shutdown(state, fact)
@@ -221,8 +233,10 @@ def _is_news(vm: Vm, seen: VmSeen) -> bool:
 
 def may_feed(state: NodeAgentState, now: float, settings: NodeAgentSettings) -> bool:
     """Healthy: quorate and not cast out, or verified (after that began) that nothing runs here any more."""
+    if now < state.unsure_until:
+        return False
     cast_out = state.node is not None and state.node.state is NodeState.FENCED
-    if state.quorate and not cast_out:
+    if state.quorate and not cast_out and ring_alive(state, now, settings):
         return True
     if not state.quorum_known and now - state.quorum_lost_at < settings.first_word_seconds:
         return True

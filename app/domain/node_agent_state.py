@@ -25,7 +25,14 @@ class NodeAgentSettings:
     start_tries_max: int = 3
     start_retry_seconds: float = 2.0
     work_retry_seconds: float = 1.0
+    #: as in CoordinatorSettings: a pause that others may have noticed, and how long Corosync takes to tell us
+    pause_seconds_max: float = 2.0
+    pause_settle_seconds: float = 2.0
     acpi_repeat_seconds: float = 10.0
+    #: how often it sends itself a signal over Corosync's ring, and how old the last that came round may be to count
+    #: as being in the ring. The silence must not be above `FencingTimes.detection_skew_seconds`: see `fencing`.
+    ring_interval_seconds: float = 1.0
+    ring_silence_seconds: float = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +54,12 @@ class NodeAgentState:
     quorum_known: bool = False
     quorum_lost_at: float = 0.0
     quorate_at: float = 0.0
+    stepped_at: float = 0.0
+    #: when we last sent ourselves a signal, and when the last was sent that came round: we were in the ring after it
+    ring_asked_at: float = float("-inf")
+    ring_alive_at: float = float("-inf")
+    #: until then the watchdog is not fed: we were stopped, and may have lost quorum without knowing it yet
+    unsure_until: float = 0.0
 
     domains: Mapping[int, DomainFact] | None = None
     domains_at: float = -1.0
@@ -86,6 +99,7 @@ class NodeAgentState:
     #: a reading of the database came that no report has been made from yet
     report_due: bool = False
     report_confirmed: bool = False
+    report_ended_at: float = 0.0
     reported_health: str = ""
     rejoining: bool = False
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from app.domain.cluster import ClusterView
 from app.domain.placement import NoRoom, choose_node, loads_of
-from app.domain.vm import Desired, PowerSeen, Vm
+from app.domain.vm import Desired, Vm
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +88,8 @@ def plan_waiting(view: ClusterView) -> RecoveryPlan:
 def _place(
     view: ClusterView, vms: list[Vm], *, exclude: str, recovery: bool, taken: dict[int, str] | None = None
 ) -> tuple[tuple[Assignment, ...], tuple[Unplaced, ...]]:
+    if not vms:
+        return (), ()
     loads = loads_of(view)
     loads.pop(exclude, None)
     by_id = {v.id: v for v in view.vms}
@@ -106,10 +108,12 @@ def _place(
 
 
 def _relocate(view: ClusterView, taken: dict[int, str]) -> tuple[Assignment, ...]:
-    """VMs whose node gave up starting them: elsewhere, remembering where it failed; nowhere else: it tries on there."""
-    stuck = [
-        v for v in view.vms if v.wants_to_run and v.node and v.seen_current and v.observed.power is PowerSeen.FAILED
-    ]
+    """VMs whose node gave up starting them: elsewhere, remembering where it failed; nowhere else: it tries on there.
+
+    Those of a node that is lost wait for its proof like all others: what it said may be true no more.
+    """
+    online = {n.name for n in view.online()}
+    stuck = [v for v in view.vms if v.wants_to_run and v.given_up and v.node in online]
     elsewhere = [replace(v, failed_nodes=(*v.failed_nodes, v.node or "")) for v in stuck]
     assigned, _ = _place(view, elsewhere, exclude="", recovery=True, taken=taken)
     return assigned

@@ -137,6 +137,11 @@ class Vm:
         return self.observed.generation == self.generation and self.observed.node == self.node
 
     @property
+    def given_up(self) -> bool:
+        """True when its node has said that it starts this placement no more, and has not taken that back."""
+        return self.seen_current and self.observed.power is PowerSeen.FAILED
+
+    @property
     def verified(self) -> bool:
         """True when the present placement was seen running with a guest that is really alive."""
         return self.seen_current and self.observed.power is PowerSeen.RUNNING and self.observed.verified_at is not None

@@ -5,6 +5,17 @@ A plugin is a module with hook implementations (`hookimpl`), named by an entry p
 """
 
 from app.domain.records import OutboxMessage, WebhookEndpoint
+from app.domain.storage_path import (
+    CarrierSeen,
+    Observation,
+    PathDecision,
+    PathSettings,
+    PathsState,
+    PathState,
+    ProbeSeen,
+    choose_path,
+    start_state,
+)
 from app.plugin_api.drivers import BillingDriver, NetworkContext, NetworkDriver, PoolContext, StorageDriver
 from app.plugin_api.hookspecs import hookimpl
 from app.ports.billing import Delivery, DeliveryResult
@@ -14,18 +25,27 @@ from app.ports.storage import Pool, StorageError
 
 __all__ = [
     "BillingDriver",
+    "CarrierSeen",
     "Delivery",
     "DeliveryResult",
     "Disk",
     "NetworkContext",
     "NetworkDriver",
+    "Observation",
     "OutboxMessage",
+    "PathDecision",
     "PathReport",
+    "PathSettings",
+    "PathState",
     "PathWatch",
+    "PathsState",
     "Pool",
     "PoolContext",
+    "ProbeSeen",
     "StorageDriver",
     "StorageError",
     "WebhookEndpoint",
+    "choose_path",
     "hookimpl",
+    "start_state",
 ]

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Callable, Iterable, Mapping
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import Any, cast
+from typing import Any
 
 import pluggy
 from pydantic import BaseModel, ValidationError
@@ -47,13 +47,16 @@ class Registry:
         if found is None:
             found = [point for group in GROUPS for point in entry_points(group=group)]
         drivers: dict[tuple[str, str], Any] = {}
+        offered_by: dict[tuple[str, str], EntryPoint] = {}
         for point in found:
             module = _import(point)
             _register(manager, module, point)
             driver = _driver(module, point)
-            if (point.group, driver.name) in drivers:
-                raise PluginError(f"{_named(point)}: another plugin offers the driver {driver.name!r}: remove one")
-            drivers[point.group, driver.name] = driver
+            key = point.group, driver.name
+            if key in drivers:
+                other = _named(offered_by[key])
+                raise PluginError(f"{_named(point)}: the driver {driver.name!r} is that of {other} too: remove one")
+            drivers[key], offered_by[key] = driver, point
         return cls(drivers, manager)
 
     def names(self, group: str) -> tuple[str, ...]:
@@ -61,27 +64,27 @@ class Registry:
         return tuple(sorted(name for g, name in self._drivers if g == group))
 
     def storage(self, driver: str, options: Mapping[str, object], *, name: str, shared: bool) -> Pool:
-        """Open a pool."""
+        """Open a pool. PluginError for options that are wrong, and for a plugin that does not return a pool."""
         offered, parsed = self._options("holdfast.storage", driver, options, f"pool {name}")
-        pool: Pool = offered.open(parsed, PoolContext(name, shared))
+        what = f"pool {name}: driver {driver}"
+        pool: Pool = _opened(Pool, what, lambda: offered.open(parsed, PoolContext(name, shared)))
         return pool
 
     def network(self, driver: str, options: Mapping[str, object], context: NetworkContext) -> PathWatch:
-        """Open a network plugin."""
+        """Open a network plugin. PluginError as for a pool."""
         offered, parsed = self._options("holdfast.network", driver, options, f"network {driver}")
-        watch: PathWatch = offered.open(parsed, context)
+        watch: PathWatch = _opened(PathWatch, f"network {driver}", lambda: offered.open(parsed, context))
         return watch
 
     def billing(self, driver: str, options: Mapping[str, object]) -> Delivery:
-        """Open a billing plugin."""
+        """Open a billing plugin. PluginError as for a pool."""
         offered, parsed = self._options("holdfast.billing", driver, options, f"billing {driver}")
-        delivery: Delivery = offered.open(parsed)
+        delivery: Delivery = _opened(Delivery, f"billing {driver}", lambda: offered.open(parsed))
         return delivery
 
     def admission_votes(self) -> tuple[Callable[..., str | None], ...]:
-        """One callable for every plugin that votes on new VMs."""
-        implementations = self._manager.hook.holdfast_admit_vm.get_hookimpls()
-        return tuple(cast(Callable[..., str | None], i.function) for i in implementations)
+        """One callable for every plugin that votes on new VMs: the keywords of the hook in, its answer out."""
+        return tuple(_vote(i) for i in self._manager.hook.holdfast_admit_vm.get_hookimpls())
 
     def _options(self, group: str, driver: str, options: Mapping[str, object], what: str) -> tuple[Any, BaseModel]:
         offered = self._drivers.get((group, driver))
@@ -91,8 +94,46 @@ class Registry:
         try:
             return offered, offered.options.model_validate(dict(options))
         except ValidationError as error:
-            wrong = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
-            raise PluginError(f"{what}: wrong options for driver {driver}: {wrong}") from error
+            wrong = "; ".join(_sentence(list(map(str, e["loc"])), e["msg"]) for e in error.errors())
+            known = ", ".join(offered.options.model_fields) or "none"
+            raise PluginError(f"{what}: wrong options for driver {driver}: {wrong} (its options: {known})") from error
+
+
+def _sentence(place: list[str], message: str) -> str:
+    said = (
+        message.removeprefix("Value error, ").removeprefix("Extra inputs are not permitted")
+        or "there is no such option"
+    )
+    return f"{'.'.join(place)}: {said}" if place else said
+
+
+def _vote(implementation: pluggy.HookImpl) -> Callable[..., str | None]:
+    """An implementation may take fewer arguments than the hook has, as everywhere in pluggy."""
+
+    def vote(**arguments: object) -> str | None:
+        answer = implementation.function(*(arguments[name] for name in implementation.argnames))
+        if answer is not None and not isinstance(answer, str):
+            said = type(answer).__name__
+            raise PluginError(f"{implementation.plugin_name}: holdfast_admit_vm must return None or a text, not {said}")
+        return answer
+
+    return vote
+
+
+def _opened(kind: type, what: str, open_it: Callable[[], Any]) -> Any:
+    """What the driver opened, if it has every method of the port. The types of their arguments are mypy's business."""
+    try:
+        value = open_it()
+    except Exception as error:
+        raise PluginError(f"{what} cannot be opened: {type(error).__name__}: {error}") from error
+    wanted = [name for name, member in vars(kind).items() if inspect.isfunction(member) and not name.startswith("_")]
+    lacking = [name for name in wanted if not callable(getattr(value, name, None))]
+    is_async = [name for name in wanted if inspect.iscoroutinefunction(getattr(value, name, None))]
+    if lacking:
+        raise PluginError(f"{what}: open returned a {type(value).__name__}, which lacks {', '.join(lacking)}")
+    if is_async:
+        raise PluginError(f"{what}: {', '.join(is_async)} is async; the methods of a {kind.__name__} are plain ones")
+    return value
 
 
 def _named(point: EntryPoint) -> str:
@@ -121,6 +162,8 @@ def _register(manager: pluggy.PluginManager, module: ModuleType, point: EntryPoi
             raise PluginError(f"{_named(point)}: {name} is async; hooks are plain functions")
         if not hasattr(function, f"{hookspecs.PROJECT}_impl"):
             raise PluginError(f"{_named(point)}: {name} lacks @hookimpl and would never be called")
+    if manager.is_registered(module):
+        return  # one module may offer drivers of several groups
     try:
         manager.register(module, name=f"{point.group}:{point.name}")
         manager.check_pending()
@@ -133,9 +176,16 @@ def _driver(module: ModuleType, point: EntryPoint) -> Any:
     function = getattr(module, hook, None)
     if function is None:
         raise PluginError(f"{_named(point)}: is in the group {point.group} but has no {hook}")
-    driver = function()
+    try:
+        driver = function()
+    except Exception as error:
+        raise PluginError(f"{_named(point)}: {hook} failed: {type(error).__name__}: {error}") from error
     if not isinstance(driver, kind):
+        if inspect.iscoroutine(driver):
+            driver.close()  # else Python warns that nobody awaited it
         raise PluginError(f"{_named(point)}: {hook} must return a {kind.__name__}, not {type(driver).__name__}")
+    if not isinstance(driver.name, str) or not driver.name:  # type: ignore[attr-defined]
+        raise PluginError(f"{_named(point)}: {hook}: the driver needs a name")
     options = driver.options  # type: ignore[attr-defined]
     if not (inspect.isclass(options) and issubclass(options, BaseModel)):
         raise PluginError(f"{_named(point)}: {hook}: options must be a pydantic model class")

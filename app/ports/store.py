@@ -2,12 +2,19 @@
 
 `Store.run(work)` calls `work(tx)` in one transaction and commits. A conflict with another writer (Galera's
 certification, error 1213; a lock time-out; SQLite's busy) rolls back and calls `work` again, so `work` must
-have no effect outside of `tx`. Any exception out of `work` rolls back and is passed on.
+have no effect outside of `tx`. Any exception out of `work` rolls back and is passed on. No `run` inside of `run`.
+
+Ids are given by the store, never twice, with gaps. An id is higher than those of all rows of its kind that its
+transaction read before; of two transactions that did not see each other nothing is promised. Texts compare exactly
+(case, trailing spaces). Times are aware and keep their microseconds; a database gives them back in UTC. Unique are:
+VM name and idempotency key in a project, webhook id at an endpoint, path name of a node and target, names of nodes,
+projects, plans and images, the SHA-256 of a token.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Generic, Protocol, TypeVar
+from dataclasses import dataclass, is_dataclass
+from functools import cache
+from typing import Generic, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 from app.domain.cluster import Incident
 from app.domain.node import Node
@@ -43,8 +50,22 @@ class Page(Generic[R]):
     total: int
 
 
+@cache
+def plain_fields(kind: type) -> frozenset[str]:
+    """The fields of a kind that filters and sorts may name: numbers, texts, enums, times; nothing nested."""
+
+    def plain(hint: object) -> bool:
+        return not any(is_dataclass(part) or get_origin(part) in (tuple, dict) for part in (hint, *get_args(hint)))
+
+    return frozenset(name for name, hint in get_type_hints(kind).items() if plain(hint))
+
+
 class Rows(Protocol[R]):
-    """The rows of one kind. Filters are equality on field names (a tuple or list as value: any of these)."""
+    """The rows of one kind.
+
+    Filters are equality on the names of `plain_fields` (a tuple or list as value: any of these; an empty one: none);
+    ValueError for any other name.
+    """
 
     def get(self, row_id: int) -> R | None:
         """The row with that id, or None."""
@@ -52,14 +73,20 @@ class Rows(Protocol[R]):
     def where(self, **equals: object) -> Sequence[R]:
         """All rows that match, by id."""
 
-    def page(self, *, page: int, per_page: int, sort: str = "id", descending: bool = False, **equals: object) -> Page[R]:
-        """Page `page` (from 1) of the rows that match, sorted by that field, then id."""
+    def page(
+        self, *, page: int, per_page: int, sort: str = "id", descending: bool = False, **equals: object
+    ) -> Page[R]:
+        """Page `page` (from 1) of the rows that match, sorted by that field (None first), then id."""
 
     def add(self, row: R) -> R:
-        """Insert; the id of `row` is ignored, the stored row with its new id is returned."""
+        """Insert; the id of `row` is ignored, the stored row with its new id is returned.
+
+        NameTaken when a unique key (see above) of any kind is in use. ValueError for a time without zone.
+        InvalidInput where the database cannot hold a value (a text over 255 characters where names go).
+        """
 
     def save(self, row: R) -> None:
-        """Replace the row with this id. KeyError if there is none."""
+        """Replace the row with this id. KeyError if there is none; NameTaken, ValueError, InvalidInput as in `add`."""
 
     def remove(self, row_id: int) -> None:
         """Delete the row; no error if there is none."""
@@ -104,4 +131,8 @@ class Store(Protocol):
     """The database."""
 
     def run(self, work: Callable[[Transaction], T]) -> T:
-        """Do `work` in one transaction, again on a conflict. StoreUnavailable when the database is gone."""
+        """Do `work` in one transaction, again on a conflict.
+
+        StoreUnavailable when the database is gone. If it went away during COMMIT the outcome is unknown: callers
+        look again (by level, by idempotency key) before they repeat. Conflict (a domain error) when tries are used up.
+        """

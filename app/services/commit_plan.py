@@ -7,7 +7,7 @@ from app.domain.cluster import Incident, IncidentPhase, Step
 from app.domain.errors import Conflict
 from app.domain.node import NodeState
 from app.domain.recovery import Assignment, RecoveryPlan, Unplaced
-from app.domain.vm import PowerSeen, Vm
+from app.domain.vm import Vm
 from app.ports.store import Transaction
 from app.services.emit_event import emit_event
 from app.services.epoch import hold_epoch
@@ -51,12 +51,14 @@ def _expect(tx: Transaction, vm_id: int, generation: int, node: str | None) -> V
 
 def _assign(tx: Transaction, plan: RecoveryPlan, a: Assignment, incident: Incident | None, now: datetime) -> Step:
     vm = _expect(tx, a.vm_id, a.generation - 1, plan.node or None)
+    if not plan.node and vm.node is not None and not _may_leave(tx, vm, vm.node):
+        raise Conflict(f"{vm.node} has not given up VM {vm.id} any more: it stays there")
     node = node_named(tx, a.node)
     if node.state is not NodeState.ONLINE:
         raise Conflict(f"{a.node} is {node.state.value} now: plan again")
     tx.nodes.save(replace(node, placements=node.placements + 1))
     failed = vm.failed_nodes
-    if vm.seen_current and vm.observed.power is PowerSeen.FAILED and vm.node:
+    if vm.given_up and vm.node:
         failed = (*failed, vm.node)
     part_of = incident.id if incident else vm.incident_id
     moved = replace(vm, node=a.node, generation=a.generation, unplaced_reason="", failed_nodes=failed)
@@ -65,6 +67,11 @@ def _assign(tx: Transaction, plan: RecoveryPlan, a: Assignment, incident: Incide
     if incident is None and part_of is not None and (old := tx.incidents.get(part_of)) is not None:
         add_steps(tx, old, [step])
     return step
+
+
+def _may_leave(tx: Transaction, vm: Vm, node: str) -> bool:
+    """Without a proof a VM leaves only a node that is online and has promised not to start it."""
+    return vm.given_up and node_named(tx, node).state is NodeState.ONLINE
 
 
 def _strand(tx: Transaction, plan: RecoveryPlan, u: Unplaced, incident: Incident | None, now: datetime) -> Step | None:

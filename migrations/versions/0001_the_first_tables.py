@@ -1,10 +1,15 @@
 """the first tables"""
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 from sqlalchemy.dialects import mysql
 
 TIME = sa.DateTime().with_variant(mysql.DATETIME(fsp=6), "mysql")
+TEXT = sa.Text().with_variant(mysql.LONGTEXT(), "mysql")
+#: Texts compare as in Python; ids are never given twice.
+TABLE: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_nopad_bin", "sqlite_autoincrement": True}
 
 revision = "0001"
 down_revision = None
@@ -24,8 +29,9 @@ def upgrade() -> None:
         sa.Column("finished", TIME, nullable=True),
         sa.Column("progress", sa.Integer(), nullable=False),
         sa.Column("error_code", sa.String(255), nullable=False),
-        sa.Column("error_message", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("error_message", TEXT, nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        **TABLE,
     )
     with op.batch_alter_table("actions", schema=None) as batch_op:
         batch_op.create_index("actions_project", ["project_id"], unique=False)
@@ -38,21 +44,23 @@ def upgrade() -> None:
         sa.Column("token_id", sa.Integer(), nullable=True),
         sa.Column("project_id", sa.Integer(), nullable=True),
         sa.Column("method", sa.String(255), nullable=False),
-        sa.Column("path", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("path", TEXT, nullable=False),
         sa.Column("status_code", sa.Integer(), nullable=False),
         sa.Column("correlation_id", sa.String(255), nullable=False),
         sa.Column("details", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        **TABLE,
     )
     op.create_table(
         "endpoints",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("url", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("url", TEXT, nullable=False),
         sa.Column("secret", sa.String(255), nullable=False),
         sa.Column("project_id", sa.Integer(), nullable=True),
         sa.Column("events", sa.JSON(), nullable=False),
         sa.Column("disabled", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        **TABLE,
     )
     op.create_table(
         "epochs",
@@ -62,16 +70,18 @@ def upgrade() -> None:
         sa.Column("since", TIME, nullable=True),
         sa.Column("writes", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        **TABLE,
     )
     op.create_table(
         "events",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("at", TIME, nullable=False),
         sa.Column("kind", sa.String(255), nullable=False),
-        sa.Column("text", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("text", TEXT, nullable=False),
         sa.Column("node", sa.String(255), nullable=False),
         sa.Column("vm_id", sa.Integer(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
+        **TABLE,
     )
     with op.batch_alter_table("events", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_events_kind"), ["kind"], unique=False)
@@ -80,34 +90,32 @@ def upgrade() -> None:
         "idempotency",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("project_id", sa.Integer(), nullable=False),
-        sa.Column(
-            "key",
-            sa.String(length=255).with_variant(sa.String(length=255, collation="utf8mb4_bin"), "mysql"),
-            nullable=False,
-        ),
+        sa.Column("key", sa.String(255), nullable=False),
         sa.Column("request_sha256", sa.String(255), nullable=False),
         sa.Column("status_code", sa.Integer(), nullable=False),
-        sa.Column("body", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("body", TEXT, nullable=False),
         sa.Column("created", TIME, nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("project_id", "key", name="idempotency_key"),
+        **TABLE,
     )
     op.create_table(
         "images",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("name", sa.String(255), nullable=False),
         sa.Column("pool", sa.String(255), nullable=False),
-        sa.Column("path", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("path", TEXT, nullable=False),
         sa.Column("disk_gib", sa.Integer(), nullable=False),
         sa.Column("created", TIME, nullable=False),
-        sa.Column("kernel", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
-        sa.Column("initrd", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
-        sa.Column("cmdline", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("kernel", TEXT, nullable=False),
+        sa.Column("initrd", TEXT, nullable=False),
+        sa.Column("cmdline", TEXT, nullable=False),
         sa.Column("memory_min_mib", sa.Integer(), nullable=False),
         sa.Column("os_flavor", sa.String(255), nullable=False),
         sa.Column("os_version", sa.String(255), nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("name"),
+        sa.UniqueConstraint("name", name="images_name"),
+        **TABLE,
     )
     op.create_table(
         "incidents",
@@ -117,10 +125,11 @@ def upgrade() -> None:
         sa.Column("opened_at", TIME, nullable=False),
         sa.Column("closed_at", TIME, nullable=True),
         sa.Column("proof_method", sa.String(255), nullable=True),
-        sa.Column("proof_saw", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=True),
-        sa.Column("outcome", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
-        sa.Column("steps", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("proof_saw", TEXT, nullable=True),
+        sa.Column("outcome", TEXT, nullable=False),
+        sa.Column("steps", TEXT, nullable=False),
         sa.PrimaryKeyConstraint("id"),
+        **TABLE,
     )
     with op.batch_alter_table("incidents", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_incidents_node"), ["node"], unique=False)
@@ -137,12 +146,13 @@ def upgrade() -> None:
         sa.Column("cores", sa.Integer(), nullable=False),
         sa.Column("rack", sa.String(255), nullable=False),
         sa.Column("maintenance", sa.Boolean(), nullable=False),
-        sa.Column("watchdog_seconds", sa.Float(), nullable=True),
+        sa.Column("watchdog_seconds", sa.Double(), nullable=True),
         sa.Column("boot_id", sa.String(255), nullable=False),
-        sa.Column("health", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("health", TEXT, nullable=False),
         sa.Column("placements", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("name"),
+        sa.UniqueConstraint("name", name="nodes_name"),
+        **TABLE,
     )
     op.create_table(
         "outbox",
@@ -150,14 +160,15 @@ def upgrade() -> None:
         sa.Column("endpoint_id", sa.Integer(), nullable=False),
         sa.Column("webhook_id", sa.String(255), nullable=False),
         sa.Column("kind", sa.String(255), nullable=False),
-        sa.Column("body", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("body", TEXT, nullable=False),
         sa.Column("created", TIME, nullable=False),
         sa.Column("attempts", sa.Integer(), nullable=False),
         sa.Column("next_try", TIME, nullable=True),
         sa.Column("delivered_at", TIME, nullable=True),
-        sa.Column("last_error", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("last_error", TEXT, nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("endpoint_id", "webhook_id", name="outbox_webhook_id"),
+        **TABLE,
     )
     with op.batch_alter_table("outbox", schema=None) as batch_op:
         batch_op.create_index("outbox_due", ["delivered_at", "next_try"], unique=False)
@@ -171,10 +182,11 @@ def upgrade() -> None:
         sa.Column("up", sa.Boolean(), nullable=False),
         sa.Column("active", sa.Boolean(), nullable=False),
         sa.Column("changed", TIME, nullable=False),
-        sa.Column("reason", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
-        sa.Column("latency_ms", sa.Float(), nullable=True),
+        sa.Column("reason", TEXT, nullable=False),
+        sa.Column("latency_ms", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("node", "target", "name", name="paths_name"),
+        **TABLE,
     )
     op.create_table(
         "plans",
@@ -183,9 +195,10 @@ def upgrade() -> None:
         sa.Column("cores", sa.Integer(), nullable=False),
         sa.Column("memory_mib", sa.Integer(), nullable=False),
         sa.Column("disk_gib", sa.Integer(), nullable=False),
-        sa.Column("description", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("description", TEXT, nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("name"),
+        sa.UniqueConstraint("name", name="plans_name"),
+        **TABLE,
     )
     op.create_table(
         "projects",
@@ -193,7 +206,8 @@ def upgrade() -> None:
         sa.Column("name", sa.String(255), nullable=False),
         sa.Column("vms_max", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("name"),
+        sa.UniqueConstraint("name", name="projects_name"),
+        **TABLE,
     )
     op.create_table(
         "tokens",
@@ -205,16 +219,13 @@ def upgrade() -> None:
         sa.Column("created", TIME, nullable=False),
         sa.Column("expires", TIME, nullable=True),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("sha256"),
+        sa.UniqueConstraint("sha256", name="tokens_sha256"),
+        **TABLE,
     )
     op.create_table(
         "vms",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column(
-            "name",
-            sa.String(length=255).with_variant(sa.String(length=255, collation="utf8mb4_bin"), "mysql"),
-            nullable=False,
-        ),
+        sa.Column("name", sa.String(255), nullable=False),
         sa.Column("project_id", sa.Integer(), nullable=False),
         sa.Column("plan", sa.String(255), nullable=False),
         sa.Column("cores", sa.Integer(), nullable=False),
@@ -235,15 +246,16 @@ def upgrade() -> None:
         sa.Column("observed_generation", sa.Integer(), nullable=False),
         sa.Column("observed_node", sa.String(255), nullable=False),
         sa.Column("observed_verified_at", TIME, nullable=True),
-        sa.Column("observed_error", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("observed_error", TEXT, nullable=False),
         sa.Column("observed_resets_done", sa.Integer(), nullable=False),
-        sa.Column("unplaced_reason", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("unplaced_reason", TEXT, nullable=False),
         sa.Column("incident_id", sa.Integer(), nullable=True),
         sa.Column("failed_nodes", sa.JSON(), nullable=False),
         sa.Column("labels", sa.JSON(), nullable=False),
-        sa.Column("user_data", sa.Text().with_variant(mysql.LONGTEXT(), "mysql"), nullable=False),
+        sa.Column("user_data", TEXT, nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("project_id", "name", name="vms_name"),
+        **TABLE,
     )
     with op.batch_alter_table("vms", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_vms_incident_id"), ["incident_id"], unique=False)

@@ -7,7 +7,7 @@ dicts become JSON, enums their value.
 import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
@@ -34,11 +34,23 @@ class Mapped:
     def to_columns(self, value: Any) -> Values:
         """The columns of a value, its id among them."""
         plain = {f.name: getattr(value, f.name) for f in fields(self.kind)}
-        return {k: v.value if isinstance(v, Enum) else v for k, v in self.write(plain).items()}
+        return {k: _column(k, v) for k, v in self.write(plain).items()}
 
     def to_value(self, columns: Mapping[str, Any]) -> Any:
         """The value of a row's columns."""
         return self.kind(**self.read(dict(columns)))
+
+
+def _column(name: str, value: Any) -> Any:
+    if isinstance(value, datetime):
+        return _utc(name, value)
+    return value.value if isinstance(value, Enum) else value
+
+
+def _utc(name: str, value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError(f"{name}: {value!r} has no time zone")
+    return value.astimezone(UTC)
 
 
 def _read_vm(c: Values) -> Values:
@@ -66,7 +78,7 @@ def _read_incident(c: Values) -> Values:
 def _write_incident(v: Values) -> Values:
     proof: Proof | None = v.pop("proof")
     steps = [{f.name: getattr(s, f.name) for f in fields(Step)} for s in v["steps"]]
-    text = json.dumps([{**s, "at": s["at"].isoformat()} for s in steps], separators=(",", ":"))
+    text = json.dumps([{**s, "at": _utc("at", s["at"]).isoformat()} for s in steps], separators=(",", ":"))
     return {**v, "steps": text, "proof_method": proof and proof.method, "proof_saw": proof and proof.saw}
 
 

@@ -3,19 +3,21 @@
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Table, delete, func, insert, select, update
+from sqlalchemy import Connection, Executable, Table, UniqueConstraint, delete, func, insert, select, update
 from sqlalchemy.exc import IntegrityError
 
-from app.adapters.db.mapping import KINDS, Mapped
+from app.adapters.db.faults import Again, is_duplicate
+from app.adapters.db.mapping import KINDS, Mapped, Values
 from app.domain.errors import NameTaken
-from app.ports.store import Page
+from app.ports.store import Page, plain_fields
 
 
 class SqlRows:
     """The rows of one kind."""
 
-    def __init__(self, connection: Connection, mapped: Mapped) -> None:
-        self._connection = connection
+    def __init__(self, tx: "SqlTransaction", mapped: Mapped) -> None:
+        self._tx = tx
+        self._connection = tx.connection
         self._mapped = mapped
         self._table: Table = mapped.row.__table__  # type: ignore[attr-defined]
 
@@ -44,30 +46,48 @@ class SqlRows:
         """See `Rows.add`."""
         columns = self._mapped.to_columns(row)
         del columns["id"]
-        try:
-            done = self._connection.execute(insert(self._table).values(columns))
-        except IntegrityError as error:
-            raise NameTaken(_taken(self._mapped, columns)) from error
+        done = self._write(insert(self._table).values(columns), columns)
         assert done.inserted_primary_key is not None
         return self._mapped.to_value({**columns, "id": done.inserted_primary_key[0]})
 
     def save(self, row: Any) -> None:
         """See `Rows.save`."""
         columns = self._mapped.to_columns(row)
-        try:
-            done = self._connection.execute(update(self._table).where(self._table.c.id == row.id).values(columns))
-        except IntegrityError as error:
-            raise NameTaken(_taken(self._mapped, columns)) from error
+        done = self._write(update(self._table).where(self._table.c.id == row.id).values(columns), columns)
         # Rows that matched, not rows that changed: SQLAlchemy's dialect sets PyMySQL's FOUND_ROWS flag.
         if done.rowcount == 0:
             raise KeyError(f"no {self._mapped.kind.__name__} with id {row.id}")
 
     def remove(self, row_id: int) -> None:
         """See `Rows.remove`."""
-        self._connection.execute(delete(self._table).where(self._table.c.id == row_id))
+        self._write(delete(self._table).where(self._table.c.id == row_id), {})
+
+    def _write(self, statement: Executable, columns: Values) -> Any:
+        self._tx.wrote = True
+        try:
+            return self._connection.execute(statement)
+        except IntegrityError as error:
+            if not is_duplicate(error):
+                raise
+            taken = self._visible_duplicate(columns)
+            if taken is None:
+                # Committed by somebody else after this transaction's snapshot: work may look again, and will see it.
+                raise Again from error
+            said = ", ".join(f"{name} {columns[name]!r}" for name in taken)
+            raise NameTaken(f"{self._mapped.kind.__name__} with {said} exists already") from error
+
+    def _visible_duplicate(self, columns: Values) -> list[str] | None:
+        for constraint in self._table.constraints:
+            if not isinstance(constraint, UniqueConstraint):
+                continue
+            same = [column == columns[column.name] for column in constraint.columns]
+            others = self._table.c.id != columns.get("id", 0)
+            if self._connection.execute(select(self._table.c.id).where(*same, others)).first() is not None:
+                return [column.name for column in constraint.columns]
+        return None
 
     def _column(self, name: str) -> Any:
-        if name not in self._table.c:
+        if name not in plain_fields(self._mapped.kind):
             raise ValueError(f"{self._mapped.kind.__name__} has no field {name}")
         return self._table.c[name]
 
@@ -84,18 +104,14 @@ class SqlRows:
         return conditions
 
 
-def _taken(mapped: Mapped, columns: dict[str, Any]) -> str:
-    said = f" {columns['name']!r}" if "name" in columns else ""
-    return f"{mapped.kind.__name__}{said} exists already"
-
-
 class SqlTransaction:
-    """All kinds of rows on one connection."""
+    """All kinds of rows on one connection. `wrote`: its COMMIT matters."""
 
     def __init__(self, connection: Connection) -> None:
-        self._connection = connection
+        self.connection = connection
+        self.wrote = False
 
     def __getattr__(self, name: str) -> SqlRows:
         if name not in KINDS:
             raise AttributeError(name)
-        return SqlRows(self._connection, KINDS[name])
+        return SqlRows(self, KINDS[name])

@@ -17,7 +17,10 @@ def _config(url: str) -> Config:
 
 
 def upgrade(url: str) -> None:
-    """Bring the database to this version's schema; nothing happens when it is there already."""
+    """Bring the database to this version's schema; nothing happens when it is there already.
+
+    One at a time: MariaDB has no transactional DDL, so two that run at once would trip over each other's tables.
+    """
     command.upgrade(_config(url), "head")
 
 

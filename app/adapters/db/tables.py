@@ -3,7 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, DateTime, Dialect, Index, String, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy import JSON, Column, DateTime, Dialect, Double, Index, Text, TypeDecorator, UniqueConstraint
 from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT
 from sqlmodel import Field, SQLModel
 
@@ -46,17 +46,24 @@ def _text() -> Any:
     return Field(default="", sa_column=Column(_LONG, nullable=False))
 
 
-def _exact(length: int = 255) -> Any:
-    """Names that differ in case are different names, also on MariaDB."""
-    collated = String(length).with_variant(String(length, collation="utf8mb4_bin"), "mysql")
-    return Field(sa_column=Column(collated, nullable=False))
+def _double() -> Any:
+    """MariaDB's FLOAT has 24 bits."""
+    return Field(default=None, sa_column=Column(Double(), nullable=True))
+
+
+#: Texts compare as in Python, also on MariaDB: case and trailing spaces count. Ids are never given twice.
+_OPTIONS = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_nopad_bin", "sqlite_autoincrement": True}
+
+
+def _table(*constraints: UniqueConstraint | Index) -> Any:
+    return (*constraints, _OPTIONS)
 
 
 class VmRow(SQLModel, table=True):
     __tablename__ = "vms"
-    __table_args__ = (UniqueConstraint("project_id", "name", name="vms_name"), Index("vms_node", "node"))
+    __table_args__ = _table(UniqueConstraint("project_id", "name", name="vms_name"), Index("vms_node", "node"))
     id: int | None = Field(default=None, primary_key=True)
-    name: str = _exact()
+    name: str
     project_id: int
     plan: str
     cores: int
@@ -88,8 +95,9 @@ class VmRow(SQLModel, table=True):
 
 class NodeRow(SQLModel, table=True):
     __tablename__ = "nodes"
+    __table_args__ = _table(UniqueConstraint("name", name="nodes_name"))
     id: int | None = Field(default=None, primary_key=True)
-    name: str = Field(unique=True)
+    name: str
     address: str
     role: str
     state: str
@@ -97,7 +105,7 @@ class NodeRow(SQLModel, table=True):
     cores: int
     rack: str
     maintenance: bool
-    watchdog_seconds: float | None
+    watchdog_seconds: float | None = _double()
     boot_id: str
     health: str = _text()
     placements: int
@@ -105,6 +113,7 @@ class NodeRow(SQLModel, table=True):
 
 class IncidentRow(SQLModel, table=True):
     __tablename__ = "incidents"
+    __table_args__ = _table()
     id: int | None = Field(default=None, primary_key=True)
     node: str = Field(index=True)
     phase: str = Field(index=True)
@@ -118,16 +127,18 @@ class IncidentRow(SQLModel, table=True):
 
 class ProjectRow(SQLModel, table=True):
     __tablename__ = "projects"
+    __table_args__ = _table(UniqueConstraint("name", name="projects_name"))
     id: int | None = Field(default=None, primary_key=True)
-    name: str = Field(unique=True)
+    name: str
     vms_max: int
 
 
 class TokenRow(SQLModel, table=True):
     __tablename__ = "tokens"
+    __table_args__ = _table(UniqueConstraint("sha256", name="tokens_sha256"))
     id: int | None = Field(default=None, primary_key=True)
     name: str
-    sha256: str = Field(unique=True)
+    sha256: str
     scope: str
     project_id: int | None
     created: datetime = _time(nullable=False)
@@ -136,8 +147,9 @@ class TokenRow(SQLModel, table=True):
 
 class PlanRow(SQLModel, table=True):
     __tablename__ = "plans"
+    __table_args__ = _table(UniqueConstraint("name", name="plans_name"))
     id: int | None = Field(default=None, primary_key=True)
-    name: str = Field(unique=True)
+    name: str
     cores: int
     memory_mib: int
     disk_gib: int
@@ -146,8 +158,9 @@ class PlanRow(SQLModel, table=True):
 
 class ImageRow(SQLModel, table=True):
     __tablename__ = "images"
+    __table_args__ = _table(UniqueConstraint("name", name="images_name"))
     id: int | None = Field(default=None, primary_key=True)
-    name: str = Field(unique=True)
+    name: str
     pool: str
     path: str = _text()
     disk_gib: int
@@ -162,7 +175,7 @@ class ImageRow(SQLModel, table=True):
 
 class ActionRow(SQLModel, table=True):
     __tablename__ = "actions"
-    __table_args__ = (Index("actions_vm", "vm_id", "status"), Index("actions_project", "project_id"))
+    __table_args__ = _table(Index("actions_vm", "vm_id", "status"), Index("actions_project", "project_id"))
     id: int | None = Field(default=None, primary_key=True)
     project_id: int
     command: str
@@ -177,10 +190,10 @@ class ActionRow(SQLModel, table=True):
 
 class IdempotencyRow(SQLModel, table=True):
     __tablename__ = "idempotency"
-    __table_args__ = (UniqueConstraint("project_id", "key", name="idempotency_key"),)
+    __table_args__ = _table(UniqueConstraint("project_id", "key", name="idempotency_key"))
     id: int | None = Field(default=None, primary_key=True)
     project_id: int
-    key: str = _exact()
+    key: str
     request_sha256: str
     status_code: int
     body: str = _text()
@@ -189,6 +202,7 @@ class IdempotencyRow(SQLModel, table=True):
 
 class EndpointRow(SQLModel, table=True):
     __tablename__ = "endpoints"
+    __table_args__ = _table()
     id: int | None = Field(default=None, primary_key=True)
     url: str = _text()
     secret: str
@@ -199,7 +213,7 @@ class EndpointRow(SQLModel, table=True):
 
 class OutboxRow(SQLModel, table=True):
     __tablename__ = "outbox"
-    __table_args__ = (
+    __table_args__ = _table(
         UniqueConstraint("endpoint_id", "webhook_id", name="outbox_webhook_id"),
         Index("outbox_due", "delivered_at", "next_try"),
     )
@@ -217,6 +231,7 @@ class OutboxRow(SQLModel, table=True):
 
 class EpochRow(SQLModel, table=True):
     __tablename__ = "epochs"
+    __table_args__ = _table()
     id: int | None = Field(default=None, primary_key=True)
     epoch: int
     holder: str
@@ -226,6 +241,7 @@ class EpochRow(SQLModel, table=True):
 
 class EventRow(SQLModel, table=True):
     __tablename__ = "events"
+    __table_args__ = _table()
     id: int | None = Field(default=None, primary_key=True)
     at: datetime = _time(nullable=False)
     kind: str = Field(index=True)
@@ -236,7 +252,7 @@ class EventRow(SQLModel, table=True):
 
 class PathRow(SQLModel, table=True):
     __tablename__ = "paths"
-    __table_args__ = (UniqueConstraint("node", "target", "name", name="paths_name"),)
+    __table_args__ = _table(UniqueConstraint("node", "target", "name", name="paths_name"))
     id: int | None = Field(default=None, primary_key=True)
     node: str
     target: str
@@ -245,11 +261,12 @@ class PathRow(SQLModel, table=True):
     active: bool
     changed: datetime = _time(nullable=False)
     reason: str = _text()
-    latency_ms: float | None
+    latency_ms: float | None = _double()
 
 
 class AuditRow(SQLModel, table=True):
     __tablename__ = "audit"
+    __table_args__ = _table()
     id: int | None = Field(default=None, primary_key=True)
     at: datetime = _time(nullable=False)
     token_id: int | None

@@ -114,6 +114,13 @@ class SimHypervisor:
             self.disks.close(domain.spec.vm_id, self._writer(domain))
         self._domains.clear()
 
+    def stand_still(self, *, on: bool) -> None:
+        """The whole node is frozen, or goes on: the CPUs of its guests with it."""
+        for domain in self._domains.values():
+            if domain.state is DomainState.RUNNING:
+                move = self.disks.hold if on else self.disks.write
+                move(domain.spec.vm_id, self._writer(domain))
+
     def guest_shuts_down(self, vm_id: int) -> None:
         """The customer typed `poweroff`."""
         self._end(self._domains[vm_id], DomainState.SHUTOFF, "shutdown")

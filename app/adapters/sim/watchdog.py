@@ -32,5 +32,10 @@ class SimWatchdog:
         self._expired = self._expired or (self.armed and self.now() >= self._deadline)
         return self._expired
 
+    @property
+    def deadline(self) -> float:
+        """When it expires unless it is fed before; infinite without a watchdog."""
+        return self._deadline
+
     def _next(self) -> float:
         return float("inf") if self.timeout_seconds is None else self.now() + self.timeout_seconds

@@ -1,0 +1,14 @@
+"""`/admin/v1`: for operators, the CLI and the lab."""
+
+from app.api.admin import catalogue, incidents, nodes, projects, records, tokens, vms, webhooks
+
+routes = (
+    nodes.router,
+    incidents.router,
+    vms.router,
+    tokens.router,
+    projects.router,
+    catalogue.router,
+    webhooks.router,
+    records.router,
+)

@@ -1,0 +1,68 @@
+"""`/admin/v1/nodes`."""
+
+from typing import Annotated
+
+from fastapi import APIRouter, Path
+from fastapi.responses import JSONResponse, Response
+
+from app.api.admin import shapes
+from app.api.call import Body, Caller, Done, OperatorCall, body_schema
+from app.api.pages import PageWanted
+from app.ports.store import Transaction
+from app.services.find_node import find_node
+from app.services.place_vm import current_loads
+from app.services.set_maintenance import set_maintenance
+
+router = APIRouter(prefix="/admin/v1/nodes", tags=["nodes"])
+Name = Annotated[str, Path(max_length=255)]
+
+
+class Maintenance(Body):
+    """POST /admin/v1/nodes/{name}/maintenance."""
+
+    maintenance: bool
+
+
+@router.get("")
+def list_nodes(call: OperatorCall, paging: PageWanted) -> JSONResponse:
+    """All nodes, by name, with what they carry."""
+
+    def work(tx: Transaction, _: Caller) -> JSONResponse:
+        loads = sorted(current_loads(tx).values(), key=lambda x: x.node.name)
+        return paging.answer("nodes", [shapes.node(load) for load in paging.cut(loads)], len(loads))
+
+    return call.read(work)
+
+
+@router.get("/{name}")
+def get_node(call: OperatorCall, name: Name) -> JSONResponse:
+    """One node."""
+
+    def work(tx: Transaction, _: Caller) -> JSONResponse:
+        find_node(tx, name)
+        return JSONResponse({"node": shapes.node(current_loads(tx)[name])})
+
+    return call.read(work)
+
+
+@router.post("/{name}/maintenance", openapi_extra=body_schema(Maintenance))
+def put_into_maintenance(call: OperatorCall, name: Name) -> Response:
+    """Keep new VMs away from the node, or let them come again. Those that it has stay."""
+
+    def work(tx: Transaction, _: Caller, body: Maintenance) -> Done:
+        set_maintenance(tx, name, body.maintenance, call.now)
+        shown = shapes.node(current_loads(tx)[name])
+        return Done({"node": shown}, look=True, details={"node": name, "maintenance": str(body.maintenance)})
+
+    return call.write(Maintenance, work)
+
+
+@router.get("/{name}/paths")
+def list_paths(call: OperatorCall, name: Name) -> JSONResponse:
+    """The storage paths of a node as it last saw them."""
+
+    def work(tx: Transaction, _: Caller) -> JSONResponse:
+        find_node(tx, name)
+        return JSONResponse({"paths": [shapes.plain(p) for p in tx.paths.where(node=name)]})
+
+    return call.read(work)

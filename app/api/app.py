@@ -1,0 +1,38 @@
+"""The application: every room's routes, the shape of refusals, the envelope around all."""
+
+from fastapi import APIRouter, FastAPI, Request
+from fastapi.responses import JSONResponse
+
+from app.api.admin import routes as admin
+from app.api.customer import routes as customer
+from app.api.deps import ApiDeps
+from app.api.errors import add_error_handlers
+from app.api.middleware import Envelope
+from app.services.epoch import current_epoch
+
+probes = APIRouter(tags=["probes"])
+
+
+@probes.get("/healthz")
+def healthz() -> dict[str, str]:
+    """This process answers."""
+    return {"status": "ok"}
+
+
+@probes.get("/readyz")
+def readyz(request: Request) -> JSONResponse:
+    """The database answers, too; 503 otherwise."""
+    deps: ApiDeps = request.app.state.deps
+    epoch = deps.store.run(current_epoch)
+    return JSONResponse({"status": "ok", "epoch": epoch.epoch, "coordinator": epoch.holder})
+
+
+def create_api(deps: ApiDeps) -> FastAPI:
+    """The whole API on these parts. It holds no state of its own."""
+    api = FastAPI(title="Holdfast", docs_url=None, redoc_url=None, openapi_url="/openapi.json", redirect_slashes=False)
+    api.state.deps = deps
+    for router in (probes, *customer, *admin):
+        api.include_router(router)
+    add_error_handlers(api)
+    api.add_middleware(Envelope, body_bytes_max=deps.settings.body_bytes_max)
+    return api

@@ -1,0 +1,39 @@
+"""What the API is built from."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from app.ports.clock import Clock
+from app.ports.store import Store
+from app.services.create_vm import Vote
+
+
+@dataclass(frozen=True, slots=True)
+class ApiSettings:
+    """What customers see of where they are, and what a request may weigh.
+
+    There is one location, and one datacenter in it for older tools. `country` is ISO 3166-1 alpha-2.
+    """
+
+    location: str = "main"
+    location_description: str = "Main location"
+    country: str = ""
+    city: str = ""
+    latitude: float = 0.0
+    longitude: float = 0.0
+    network_zone: str = "main"
+    body_bytes_max: int = 256 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class ApiDeps:
+    """`signal(vm_id)` tells the agents to look at a VM (None: at everything); losing one costs a sweep interval.
+
+    `admission` votes on each new VM, see `holdfast_admit_vm`.
+    """
+
+    store: Store
+    clock: Clock
+    signal: Callable[[int | None], None]
+    admission: Sequence[Vote] = ()
+    settings: ApiSettings = ApiSettings()

@@ -1,0 +1,93 @@
+"""Around every request: a correlation id, a limit for the body, one log line, and an answer even for a defect."""
+
+import re
+import secrets
+import time
+
+import structlog
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import Response
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from app.api.errors import Refusal
+
+log = structlog.get_logger(__name__)
+
+CORRELATION = "X-Correlation-Id"
+_GIVEN = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+
+
+class BodyTooLarge(Exception):
+    """More bytes came than a request may have."""
+
+
+class Envelope:
+    """Plain ASGI, outermost. A correlation id that the caller sent is kept if it is short and plain."""
+
+    def __init__(self, app: ASGIApp, body_bytes_max: int) -> None:
+        self._app = app
+        self._body_bytes_max = body_bytes_max
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        given = Headers(scope=scope).get(CORRELATION, "")
+        correlation_id = given if _GIVEN.fullmatch(given) else secrets.token_hex(8)
+        scope.setdefault("state", {})["correlation_id"] = correlation_id
+        with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):
+            await self._answer(scope, receive, _Sender(send, correlation_id))
+
+    async def _answer(self, scope: Scope, receive: Receive, send: "_Sender") -> None:
+        began = time.monotonic()
+        try:
+            await self._app(scope, _limited(scope, receive, self._body_bytes_max), send)
+        except BodyTooLarge:
+            text = f"the body is larger than {self._body_bytes_max // 1024} KiB"
+            await _reply(Refusal(413, "invalid_input", text).response(), scope, receive, send)
+        except Exception:
+            log.exception("a request failed", method=scope["method"], path=scope["path"])
+            text = (
+                f"something went wrong on our side; name the correlation id {send.correlation_id} when you ask for help"
+            )
+            await _reply(Refusal(500, "server_error", text).response(), scope, receive, send)
+        milliseconds = round((time.monotonic() - began) * 1000, 1)
+        log.info("request", method=scope["method"], path=scope["path"], status=send.status, ms=milliseconds)
+
+
+class _Sender:
+    """Sends on, with the correlation id in the headers; knows whether an answer has begun."""
+
+    def __init__(self, send: Send, correlation_id: str) -> None:
+        self._send = send
+        self.correlation_id = correlation_id
+        self.status = 0
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            MutableHeaders(scope=message)[CORRELATION] = self.correlation_id
+        await self._send(message)
+
+
+async def _reply(response: Response, scope: Scope, receive: Receive, send: _Sender) -> None:
+    if send.status == 0:
+        await response(scope, receive, send)
+
+
+def _limited(scope: Scope, receive: Receive, bytes_max: int) -> Receive:
+    declared = Headers(scope=scope).get("content-length", "0")
+    seen = 0
+
+    async def receive_some() -> Message:
+        nonlocal seen
+        if declared.isdecimal() and int(declared[:20]) > bytes_max:
+            raise BodyTooLarge
+        message = await receive()
+        seen += len(message.get("body", b""))
+        if seen > bytes_max:
+            raise BodyTooLarge
+        return message
+
+    return receive_some

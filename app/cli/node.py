@@ -1,0 +1,79 @@
+"""`holdfast node`: the servers of the cluster, for operators."""
+
+from typing import Annotated
+
+import typer
+
+from app.cli.http import DEFAULT_API, ApiOption, Json, TokenOption, connect, segment
+from app.cli.output import JsonOption, say_facts, say_json, say_table
+
+app = typer.Typer(help="Nodes: list, show, cordon, uncordon, paths.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="The node's name.", show_default=False)]
+
+
+@app.command("list")
+def list_nodes(api: ApiOption = DEFAULT_API, token: TokenOption = "", as_json: JsonOption = False) -> None:
+    """List nodes and what they carry."""
+    with connect(api, token) as cloud:
+        rows = cloud.pages("/admin/v1/nodes", "nodes")
+    if as_json:
+        say_json(rows)
+        return
+    columns = ("node", "address", "role", "state", "maintenance", "health", "VMs", "memory used", "memory free")
+    shown = (
+        (
+            r["name"], r["address"], r["role"], r["state"], r["maintenance"], r["health"], r["vms"],
+            f"{r['memory_used_mib']} MiB", f"{r['memory_free_mib']} MiB",
+        )
+        for r in rows
+    )  # fmt: skip
+    say_table(columns, shown)
+
+
+@app.command()
+def show(name: Name, api: ApiOption = DEFAULT_API, token: TokenOption = "", as_json: JsonOption = False) -> None:
+    """Show one node with all its facts."""
+    with connect(api, token) as cloud:
+        row = cloud.get(f"/admin/v1/nodes/{segment(name)}")["node"]
+    if as_json:
+        say_json(row)
+    else:
+        say_facts(row, "node")
+
+
+@app.command()
+def cordon(name: Name, api: ApiOption = DEFAULT_API, token: TokenOption = "", as_json: JsonOption = False) -> None:
+    """Keep new VMs away from a node. Those that it has stay."""
+    _maintain(name, api, token, maintenance=True, as_json=as_json)
+
+
+@app.command()
+def uncordon(name: Name, api: ApiOption = DEFAULT_API, token: TokenOption = "", as_json: JsonOption = False) -> None:
+    """Let a node take VMs again."""
+    _maintain(name, api, token, maintenance=False, as_json=as_json)
+
+
+@app.command()
+def paths(name: Name, api: ApiOption = DEFAULT_API, token: TokenOption = "", as_json: JsonOption = False) -> None:
+    """Show a node's storage paths as it last saw them."""
+    with connect(api, token) as cloud:
+        rows = cloud.get(f"/admin/v1/nodes/{segment(name)}/paths")["paths"]
+    if as_json:
+        say_json(rows)
+        return
+    columns = ("target", "path", "up", "active", "latency", "since", "reason")
+    shown = ((r["target"], r["name"], r["up"], r["active"], _latency(r), r["changed"], r["reason"]) for r in rows)
+    say_table(columns, shown)
+
+
+def _latency(row: Json) -> str:
+    return "" if row["latency_ms"] is None else f"{row['latency_ms']:.2f} ms"
+
+
+def _maintain(name: str, api: str, token: str, *, maintenance: bool, as_json: bool) -> None:
+    with connect(api, token) as cloud:
+        row = cloud.post(f"/admin/v1/nodes/{segment(name)}/maintenance", {"maintenance": maintenance})["node"]
+    if as_json:
+        say_json(row)
+    else:
+        typer.echo(f"{row['name']} {'takes no new VMs' if row['maintenance'] else 'takes VMs again'}")

@@ -1,0 +1,36 @@
+"""Choose a node for a VM that a request wants to run, and promise the node's memory to it."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+from app.domain.errors import NoCapacity
+from app.domain.placement import Load, NoRoom, Placement, choose_node, loads_of
+from app.domain.vm import Vm
+from app.ports.store import Transaction
+from app.services.load_view import load_view
+
+
+def current_loads(tx: Transaction) -> Mapping[str, Load]:
+    """What every node carries, by name."""
+    return loads_of(load_view(tx))
+
+
+def place_vm(tx: Transaction, vm: Vm) -> Placement:
+    """The node for it, its row touched. NoCapacity says for each node why not."""
+    loads = current_loads(tx)
+    choice = choose_node(loads.values(), vm)
+    if isinstance(choice, NoRoom):
+        raise NoCapacity(choice.reason)
+    promise_memory(tx, loads[choice.node])
+    return choice
+
+
+def promise_memory(tx: Transaction, load: Load) -> None:
+    """Touch the node's row: of two requests that fill it at once, on two members of the database, one goes again."""
+    tx.nodes.save(replace(load.node, placements=load.node.placements + 1))
+
+
+def why_there(vm_name: str, choice: Placement) -> str:
+    """One sentence for the operator: why here, why not there."""
+    others = "; ".join(f"{node}: {why}" for node, why in choice.others)
+    return f"{vm_name} goes to {choice.node}: {choice.why}" + (f" (others: {others})" if others else "")

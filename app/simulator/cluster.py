@@ -1,0 +1,247 @@
+"""SimCluster: the real agents of all nodes on simulated parts, in virtual time.
+
+What is real: `Agent` with both cores, the inbox, every service, every write. What is simulated: Corosync, libvirt, the
+database's memory, power, watchdogs, fence devices, and time. Everything random comes from one seeded generator.
+"""
+
+from collections.abc import Callable
+from random import Random
+
+from app.adapters.sim.clock import SimClock
+from app.adapters.sim.disks import SimDisks
+from app.adapters.sim.fencing import SimFence
+from app.adapters.sim.network import SimMembership, SimNetwork
+from app.adapters.sim.pool import SimPool
+from app.adapters.sim.store import Change
+from app.domain.cluster import ClusterView
+from app.domain.coordinator_settings import CoordinatorSettings
+from app.domain.fencing import FencingTimes
+from app.domain.node import Node
+from app.domain.node_agent_state import NodeAgentSettings
+from app.domain.records import Image
+from app.domain.vm import Desired, Vm
+from app.engine.agent_loop import Agent
+from app.engine.ports import AgentPorts
+from app.ports.store import Transaction
+from app.services.load_view import load_view
+from app.services.report_observed import NodeFacts
+from app.simulator.database import SimDatabase
+from app.simulator.guests import ToldHypervisor
+from app.simulator.layout import Layout, NodeLayout
+from app.simulator.power import AgentProcess, SimServer
+
+Tell = Callable[[str, str], None]
+AGENT_RESTART_SECONDS = 2.0
+
+
+class SimCluster:
+    """`tell(who, what)` hears what happens, `committed` every change of the database, `started` every start."""
+
+    def __init__(
+        self,
+        layout: Layout,
+        *,
+        tell: Tell = lambda _who, _what: None,
+        committed: Callable[[str, list[Change]], None] = lambda _who, _changes: None,
+        started: Callable[[str, int, int], None] = lambda _node, _vm, _generation: None,
+    ) -> None:
+        self.layout, self.tell = layout, tell
+        self.random = Random(layout.seed)  # noqa: S311  a simulation must be repeatable
+        self.clock = SimClock()
+        self.disks = SimDisks(image_lock=layout.image_lock, raise_violations=False)
+        names = tuple(n.name for n in layout.nodes)
+        self.network = SimNetwork(self.clock, self.random, names, on_ring=self._ring)
+        self.database = SimDatabase(self.clock, self.random, self.network, names, committed)
+        self.pool = SimPool({"image": 1})
+        self.servers = {n.name: self._server(n, started) for n in layout.nodes}
+        self.fence = SimFence(
+            {n.name: self._cut_by_fence(n.name) for n in layout.nodes if n.fence}, lambda n: not self.servers[n].on
+        )
+        self.settings = self._settings()
+        self._fill()
+        for node in layout.nodes:
+            if node.on:
+                self.power_on(node.name)
+
+    def run_until(self, when: float, after_each: Callable[[], None] = lambda: None) -> None:
+        """Let virtual time pass; look around after each thing that happens."""
+        self.clock.run_until(when, after_each)
+
+    def view(self) -> ClusterView:
+        """The state as it is, whatever the database's condition."""
+        return self.database.truth.run(load_view)
+
+    def write(self, work: Callable[[Transaction], None]) -> None:
+        """What a customer's request does to the state."""
+        self.database.truth.run(work)
+        for server in self.servers.values():
+            if server.on and not server.frozen and server.process is not None:
+                self.network.send(server.layout.name, "look", None, 0)
+                return
+
+    # -- what happens to nodes
+
+    def power_on(self, name: str) -> None:
+        """Somebody presses the button. Corosync is up some seconds later, the agent a second after it."""
+        server = self.servers[name]
+        if server.on:
+            return
+        server.power_on()
+        boot = server.boots
+        booting = self.random.uniform(3.0, 5.0)
+        self.clock.after(booting, lambda: self._boot(name, boot, lambda: self._up(name)))
+        self.clock.after(booting + 1.0, lambda: self._boot(name, boot, lambda: self.start_agent(name)))
+
+    def power_off(self, name: str, why: str) -> None:
+        """Its power is gone, at once."""
+        server = self.servers[name]
+        if server.on:
+            self.tell(name, f"is off: {why}")
+            server.power_off()
+            self.network.power(name, on=False)
+            self.database.look()
+
+    def freeze(self, name: str) -> None:
+        """SIGSTOP to all of it."""
+        if self.servers[name].on and not self.servers[name].frozen:
+            self.servers[name].freeze()
+            self.network.freeze(name)
+            self.database.look()
+
+    def thaw(self, name: str) -> None:
+        """SIGCONT to all of it."""
+        if self.servers[name].on and self.servers[name].frozen:
+            self.servers[name].thaw()
+            self.network.thaw(name)
+            self.database.look()
+
+    def cut(self, names: frozenset[str]) -> None:
+        """These nodes reach each other and nobody else."""
+        self.network.cut(names)
+        self.database.look()
+
+    def heal(self) -> None:
+        """Everybody reaches everybody."""
+        self.network.heal()
+        self.database.look()
+
+    def start_agent(self, name: str) -> None:
+        """systemd starts the agent."""
+        server = self.servers[name]
+        if not server.on or server.process is not None:
+            return
+        if server.frozen:
+            boot = server.boots
+            self.clock.after(1.0, lambda: self._boot(name, boot, lambda: self.start_agent(name)))
+            return
+        process = AgentProcess(self.clock, self.random, self._latency)
+        server.process = process
+        process.start(Agent(self._ports(server, process), process.inbox, *self.settings))
+        SimMembership(self.network, name).start(process.put)
+
+    def kill_agent(self, name: str) -> None:
+        """kill -9; systemd starts it again."""
+        server = self.servers[name]
+        if server.process is None:
+            return
+        server.kill_agent()
+        self.network.leave(name)
+        boot = server.boots
+        self.clock.after(AGENT_RESTART_SECONDS, lambda: self._boot(name, boot, lambda: self.start_agent(name)))
+
+    # -- inside
+
+    def _boot(self, name: str, boot: int, call: Callable[[], None]) -> None:
+        """A later step of one boot; nothing when that boot is over."""
+        if self.servers[name].on and self.servers[name].boots == boot:
+            call()
+
+    def _up(self, name: str) -> None:
+        self.network.power(name, on=True)
+        self.database.look()
+
+    def _ring(self, members: frozenset[str], quorate: bool) -> None:
+        self.tell("corosync", f"{' '.join(sorted(members))}: {'quorate' if quorate else 'NO QUORUM'}")
+
+    def _cut_by_fence(self, name: str) -> Callable[[], None]:
+        return lambda: self.power_off(name, "its fence device cut the power")
+
+    def _server(self, node: NodeLayout, started: Callable[[str, int, int], None]) -> SimServer:
+        hypervisor = ToldHypervisor(
+            node.name, self.clock.monotonic, self.disks, self.layout.boot_seconds, tell=self.tell, started=started
+        )
+        return SimServer(self.clock, node, hypervisor, lambda: self._watchdog(node.name))
+
+    def _watchdog(self, name: str) -> None:
+        self.power_off(name, "its watchdog was not fed")
+
+    def _latency(self, lane: str) -> float:
+        kind, _, rest = lane.partition("-")
+        random = self.random
+        match kind:
+            case "store" | "lead":
+                return self.database.latency()
+            case "vm":
+                return random.uniform(*self.layout.start_seconds)
+            case "fence":
+                hangs = self.servers[rest.rpartition("-")[0]].fence_hangs
+                return self.settings[0].times.attempt_timeout_seconds if hangs else random.uniform(0.3, 0.8)
+            case "destroy":
+                return random.uniform(0.05, 0.2)
+            case _:
+                return random.uniform(0.002, 0.02)
+
+    def _settings(self) -> tuple[CoordinatorSettings, NodeAgentSettings]:
+        layout = self.layout
+        times = FencingTimes(layout.self_fence_seconds, layout.detection_skew_seconds)
+        for node in layout.nodes:
+            times.check(node.watchdog_seconds)
+        methods = {n.name: ("power",) for n in layout.nodes if n.fence}
+        lead = CoordinatorSettings(times, methods, startup_grace_seconds=layout.startup_grace_seconds)
+        own = NodeAgentSettings(
+            self_fence_seconds=layout.self_fence_seconds, ring_silence_seconds=layout.detection_skew_seconds
+        )
+        return lead, own
+
+    def _ports(self, server: SimServer, process: AgentProcess) -> AgentPorts:
+        node, name = server.layout, server.layout.name
+        facts = NodeFacts(
+            self._id(name), name, name, node.role, node.memory_mib, node.cores, "", node.watchdog_seconds,
+            f"{name}-boot-{server.boots}",
+        )  # fmt: skip
+        return AgentPorts(
+            facts=facts,
+            clock=self.clock,
+            store=self.database.access(name),
+            membership=SimMembership(self.network, name),
+            hypervisor=server.hypervisor,
+            watchdog=server.open_watchdog(),
+            fence_methods=(self.fence,),
+            pools={"pool": self.pool},
+            workers=process.workers,
+            check_health=lambda: (),
+        )
+
+    def _id(self, name: str) -> int:
+        return [n.name for n in self.layout.nodes].index(name) + 1
+
+    def _fill(self) -> None:
+        """The rows that an installed cluster has before its first start."""
+        now = self.clock.utc()
+
+        def work(tx: Transaction) -> None:
+            tx.images.add(Image(0, "image", "pool", "image", 1, now))
+            for n in self.layout.nodes:
+                row = Node(
+                    0, n.name, n.name, n.role, memory_mib=n.memory_mib, cores=n.cores,
+                    watchdog_seconds=n.watchdog_seconds,
+                )  # fmt: skip
+                tx.nodes.add(row)
+            for v in self.layout.vms:
+                desired = Desired.RUNNING if v.running else Desired.STOPPED
+                tx.vms.add(
+                    Vm(0, v.name, 1, "plan", 1, v.memory_mib, 10, "image", "pool", now, desired, priority=v.priority,
+                       node=v.node or None, generation=1 if v.node else 0)
+                )  # fmt: skip
+
+        self.database.truth.run(work)

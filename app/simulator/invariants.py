@@ -1,0 +1,172 @@
+"""What must never break (DESIGN section 2), checked after everything that happens.
+
+* At most one: never two copies of a VM whose CPUs run.
+* Proof: the VMs of a lost node move only with a proof in its incident, and the proof is true: none of them is up there.
+* A VM leaves a node that is online only if that node gave up starting it.
+* Generations only grow, and grow with every change of node.
+* The dead stay dead: what is stopped, locked or deleted is not started, nor is a copy that has another owner.
+* A node that was lost or fenced lets nothing run, and an agent that was replaced as the coordinator writes nothing.
+* Never gives up (`settled`): in the end every protected VM is verified up once, or unplaced with a reason that is true.
+"""
+
+from app.adapters.sim.store import Change
+from app.domain.cluster import Incident, IncidentPhase
+from app.domain.node import Node, NodeState
+from app.domain.recovery import plan_waiting
+from app.domain.vm import PowerSeen, Vm
+from app.simulator.cluster import SimCluster
+
+#: how old a reading of the database may be that an agent acts on; the cores have their own figure, checked by this
+LEASE_SECONDS = 4.0
+
+
+class Violation(AssertionError):
+    """An invariant does not hold. The text says which and where."""
+
+
+class Invariants:
+    """The witness of one simulation. What it finds is kept and raised by `check`, never inside a piece of work."""
+
+    def __init__(self) -> None:
+        self.found: list[str] = []
+        self._cluster: SimCluster | None = None
+        #: VM -> when its row last ceased to allow a start here: (node, generation) -> time
+        self._ended: dict[tuple[int, str, int], float] = {}
+        #: node -> when it was cast out
+        self._cast_out: dict[str, float] = {}
+        self._holder = ""
+
+    def watch(self, cluster: SimCluster) -> None:
+        """Begin; `committed` and `started` must be the cluster's."""
+        self._cluster = cluster
+
+    def check(self) -> None:
+        """After everything that happens. Violation with the first that was found."""
+        cluster = self._watched()
+        found = self.found or cluster.disks.violations
+        if found:
+            raise Violation(f"+{cluster.clock.monotonic():.1f}s {found[0]}")
+
+    def committed(self, who: str, changes: list[Change]) -> None:
+        """A transaction ended."""
+        if self._cluster is None:
+            return
+        incidents = {c.after.id: c.after for c in changes if c.kind == "incidents" and c.after is not None}
+        nodes = {c.after.name: c for c in changes if c.kind == "nodes" and c.after is not None}
+        for change in changes:
+            if change.kind == "vms" and change.before is not None:
+                self._vm_changed(change.before, change.after, incidents, nodes)
+            if change.kind == "epochs":
+                self._holder = change.after.holder
+                if change.after.epoch < change.before.epoch:
+                    self.found.append("the epoch went backwards")
+        for change in changes:
+            self._judge(who, change)
+
+    def started(self, node: str, vm_id: int, generation: int) -> None:
+        """A copy was let run. What was allowed when its agent last read the database is forgiven for the lease."""
+        cluster = self._watched()
+        ended = self._ended.get((vm_id, node, generation))
+        lease = LEASE_SECONDS
+        cast_out = self._cast_out.get(node)
+        if cast_out is not None and cluster.clock.monotonic() - cast_out > lease:
+            self.found.append(f"{node} let VM {vm_id} run, and was cast out more than {lease:g} s before")
+        if ended is not None and cluster.clock.monotonic() - ended > lease:
+            self.found.append(f"{node} started VM {vm_id} in generation {generation}, which was over for {lease:g} s")
+        vm = cluster.database.truth.run(lambda tx: tx.vms.get(vm_id))
+        if vm is not None and generation > vm.generation:
+            self.found.append(f"{node} started VM {vm_id} in generation {generation}, its row has {vm.generation}")
+
+    def settled(self) -> None:
+        """After faults ended and time passed: nothing may be left undone."""
+        cluster = self._watched()
+        view = cluster.view()
+        waits = {u.vm_id for u in plan_waiting(view).assigned}
+        for vm in view.vms:
+            if not vm.wants_to_run:
+                copies = [n for n, s in cluster.servers.items() if vm.id in s.hypervisor.copies()]
+                if copies:
+                    raise Violation(f"{vm.name} is wanted off and still has a copy on {', '.join(copies)}")
+            elif vm.node is None:
+                if not vm.unplaced_reason or vm.id in waits:
+                    raise Violation(f"{vm.name} is unplaced without a reason that is true: {vm.unplaced_reason!r}")
+            elif not vm.verified:
+                raise Violation(f"{vm.name} is not verified up on {vm.node}: seen {vm.observed}")
+            elif cluster.disks.writers(vm.id) == frozenset():
+                raise Violation(f"{vm.name} is said to be up on {vm.node} and nothing runs")
+        unplaced = {v.incident_id for v in view.vms if v.wants_to_run and v.node is None}
+        for incident in view.incidents:
+            if incident.id not in unplaced:
+                raise Violation(f"the incident of {incident.node} is still open in phase {incident.phase.value}")
+        away = [n.name for n in view.nodes if n.state is not NodeState.ONLINE and cluster.servers[n.name].on]
+        if away:
+            raise Violation(f"{', '.join(away)} is on and not let in again")
+
+    def _judge(self, who: str, change: Change) -> None:
+        """What only the coordinator may write, and what follows for the node."""
+        before, after, wrote = change.before, change.after, ""
+        if change.kind == "nodes" and before is not None and before.state is not after.state:
+            if before.state is NodeState.ONLINE:
+                self._cast_out[after.name] = self._watched().clock.monotonic()
+            elif after.state is NodeState.ONLINE:
+                self._cast_out.pop(after.name, None)
+            if before.state is not NodeState.FENCED:
+                wrote = f"made {after.name} {after.state.value}"
+        if change.kind == "incidents" and (before is None or before.phase is not after.phase):
+            wrote = f"wrote phase {after.phase.value} of the incident of {after.node}"
+        if change.kind == "vms" and before is not None and after is not None and before.node != after.node:
+            wrote = f"moved {after.name}"
+        if wrote and who != self._holder:
+            self.found.append(f"{who} {wrote}, and {self._holder or 'nobody'} is the coordinator")
+
+    def _watched(self) -> SimCluster:
+        assert self._cluster is not None
+        return self._cluster
+
+    def _vm_changed(
+        self, before: Vm, after: Vm | None, incidents: dict[int, Incident], nodes: dict[str, Change]
+    ) -> None:
+        now = self._watched().clock.monotonic()
+        placed = before.node is not None and before.wants_to_run
+        if placed and (after is None or not after.wants_to_run or (after.node, after.generation) != _place(before)):
+            self._ended[before.id, before.node or "", before.generation] = now
+        if after is None:
+            return
+        if after.wants_to_run and after.node:
+            self._ended.pop((after.id, after.node, after.generation), None)
+        if after.generation < before.generation:
+            self.found.append(f"the generation of {before.name} fell from {before.generation} to {after.generation}")
+        if after.node != before.node and after.generation <= before.generation:
+            self.found.append(f"{before.name} went from {before.node} to {after.node} without a new generation")
+        if before.node is not None and after.node != before.node:
+            self._left(before, before.node, incidents, nodes)
+
+    def _left(self, vm: Vm, node: str, incidents: dict[int, Incident], nodes: dict[str, Change]) -> None:
+        """A VM was taken from a node: only with a true proof, or because the node had given it up."""
+        cluster = self._watched()
+        state = self._node(node, nodes).state
+        gave_up = vm.seen_current and vm.observed.power is PowerSeen.FAILED
+        if state is NodeState.ONLINE and not gave_up:
+            self.found.append(f"{vm.name} was taken from {node}, which is online and had not given it up")
+        if state is not NodeState.ONLINE and not self._proven(node, incidents):
+            self.found.append(f"{vm.name} was taken from {node} without a proof that it is fenced")
+        copies = cluster.servers[node].hypervisor.copies()
+        if vm.id in copies:
+            self.found.append(f"{vm.name} was taken from {node}, where generation {copies[vm.id]} is still up")
+
+    def _node(self, name: str, nodes: dict[str, Change]) -> Node:
+        """The row as it was before the transaction."""
+        if name in nodes:
+            before: Node = nodes[name].before
+            return before
+        found = self._watched().view().node(name)
+        assert found is not None
+        return found
+
+    def _proven(self, node: str, incidents: dict[int, Incident]) -> bool:
+        mine = [i for i in incidents.values() if i.node == node]
+        return any(i.proof is not None and i.phase is IncidentPhase.STARTING for i in mine)
+
+
+def _place(vm: Vm) -> tuple[str | None, int]:
+    return vm.node, vm.generation

@@ -1,0 +1,44 @@
+"""What a simulated cluster is made of, before anything happens to it."""
+
+from dataclasses import dataclass, field
+
+from app.domain.node import NodeRole
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLayout:
+    """One node. Memory in MiB; `watchdog_seconds` None: it has none; `fence`: a power device is configured for it."""
+
+    name: str
+    memory_mib: int = 4096
+    cores: int = 8
+    role: NodeRole = NodeRole.COMPUTE
+    watchdog_seconds: float | None = 10.0
+    fence: bool = True
+    on: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class VmLayout:
+    """One VM. `node` empty: the coordinator places it. Memory in MiB."""
+
+    name: str
+    memory_mib: int = 512
+    node: str = ""
+    priority: int = 50
+    running: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """The whole cluster. `image_lock`: the storage refuses a second open of a volume, as QEMU's lock does."""
+
+    nodes: tuple[NodeLayout, ...]
+    vms: tuple[VmLayout, ...] = ()
+    seed: int = 1
+    image_lock: bool = False
+    boot_seconds: float = 2.0
+    startup_grace_seconds: float = 30.0
+    self_fence_seconds: float = 5.0
+    detection_skew_seconds: float = 2.0
+    start_seconds: tuple[float, float] = field(default=(0.2, 0.6))

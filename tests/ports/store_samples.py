@@ -1,0 +1,104 @@
+"""Values of every kind that a store keeps: one with as much as possible in it, one with as little."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from app.domain.cluster import Incident, IncidentPhase, Proof, Step
+from app.domain.node import Node, NodeRole, NodeState
+from app.domain.records import (
+    ActionStatus,
+    ApiAction,
+    AuditEntry,
+    ClusterEvent,
+    Epoch,
+    IdempotencyRecord,
+    Image,
+    NodePath,
+    OutboxMessage,
+    Plan,
+    Project,
+    Token,
+    WebhookEndpoint,
+)
+from app.domain.vm import Desired, Observed, PowerSeen, StopMode, Vm
+
+NOW = datetime(2026, 2, 28, 23, 59, 59, 123456, tzinfo=UTC)
+LATER = NOW + timedelta(microseconds=1)
+ODD = "Ünïcode 🚀 100 % 'quoted' \"twice\" \\back\nnew line"
+LONG = ODD * 3000
+
+
+def vm(name: str = "web-1", project_id: int = 7, **changes: Any) -> Vm:
+    fields: dict[str, Any] = {
+        "plan": "small", "cores": 2, "memory_mib": 2048, "disk_gib": 20, "image": "debian-12",
+        "pool": "local", "created": NOW,
+    }  # fmt: skip
+    return Vm(id=0, name=name, project_id=project_id, **{**fields, **changes})
+
+
+def full_vm() -> Vm:
+    return vm(
+        desired=Desired.STOPPED,
+        stop_mode=StopMode.ACPI,
+        locked=True,
+        node="node-1",
+        generation=12,
+        priority=90,
+        resets_wanted=3,
+        reset_mode=StopMode.ACPI,
+        observed=Observed(PowerSeen.FAILED, 11, "node-2", LATER, ODD, 2),
+        unplaced_reason=ODD,
+        incident_id=4,
+        failed_nodes=("node-2", "node-3"),
+        labels={"env": "prod", "ü": ODD, "": ""},
+        user_data=LONG,
+    )
+
+
+STEPS = (Step(NOW, "opened"), Step(LATER, "placed", ODD, 17, "node-2"))
+
+#: attribute of a Transaction -> (full, least)
+SAMPLES: dict[str, tuple[Any, Any]] = {
+    "vms": (full_vm(), vm("least")),
+    "nodes": (
+        Node(0, "node-1", "10.0.0.1", NodeRole.SPARE, NodeState.FENCED, 262144, 64, "r1", True, 10.1, "b-1", ODD, 5),
+        Node(0, "node-2", "10.0.0.2"),
+    ),
+    "incidents": (
+        Incident(0, "node-1", IncidentPhase.STARTING, NOW, LATER, Proof("fence_ipmilan", ODD), LONG, STEPS),
+        Incident(0, "node-1", IncidentPhase.FENCING, NOW),
+    ),
+    "projects": (Project(0, ODD, 12), Project(0, "least")),
+    "tokens": (Token(0, ODD, "a" * 64, "write", 7, NOW, LATER), Token(0, "least", "b" * 64, "admin", None, NOW)),
+    "plans": (Plan(0, "small", 2, 2048, 20, ODD), Plan(0, "least", 1, 128, 1)),
+    "images": (
+        Image(0, "debian-12", "local", "/images/x", 5, NOW, "/k", "/i", ODD, 512, "debian", "12"),
+        Image(0, "least", "local", "/images/y", 1, NOW),
+    ),
+    "actions": (
+        ApiAction(0, 7, "create", 3, ActionStatus.ERROR, NOW, LATER, 50, "no_space", LONG),
+        ApiAction(0, 7, "create", 3, ActionStatus.RUNNING, NOW),
+    ),
+    "idempotency": (
+        IdempotencyRecord(0, 7, "key", "c" * 64, 201, LONG, NOW),
+        IdempotencyRecord(0, 8, "key", "c" * 64, 201, "", NOW),
+    ),
+    "endpoints": (
+        WebhookEndpoint(0, "https://example.com/" + "x" * 2000, "whsec_x", 7, ("vm.started", "vm.stopped"), True),
+        WebhookEndpoint(0, "https://example.com/", "whsec_y"),
+    ),
+    "outbox": (
+        OutboxMessage(0, 3, "msg_1", "vm.started", LONG, NOW, 4, LATER, LATER, ODD),
+        OutboxMessage(0, 3, "msg_2", "vm.started", "{}", NOW),
+    ),
+    "epochs": (Epoch(0, 3, "node-1", NOW, 99), Epoch(0, 4, "")),
+    "events": (ClusterEvent(0, NOW, "path.switched", LONG, "node-1", 3), ClusterEvent(0, NOW, "x", "")),
+    "paths": (
+        NodePath(0, "node-1", "10.99.0.1", "ib0", True, False, NOW, ODD, 0.123456789012345),
+        NodePath(0, "node-1", "10.99.0.1", "eth1", False, True, NOW),
+    ),
+    "audit": (
+        AuditEntry(0, NOW, 5, 7, "POST", "/v1/servers?" + "x" * 3000, 201, "corr-1", {"vm": "3", "ü": ODD}),
+        AuditEntry(0, NOW, None, None, "GET", "/", 401, ""),
+    ),
+}
