@@ -184,5 +184,3 @@ def load_config(path: Path) -> Config:
     except ValueError as error:
         raise ConfigError(f"{path}: recovery: {error}") from error
     return config
-
-

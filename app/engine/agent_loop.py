@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 
-from app.domain import coordinator, node_agent
-from app.domain import coordinator_state
+from app.domain import coordinator, coordinator_state, node_agent
 from app.domain.coordinator_settings import CoordinatorSettings
 from app.domain.events import Event
 from app.domain.node_agent_state import NodeAgentSettings

@@ -40,7 +40,7 @@ def vm_work(action: do.Action, ports: AgentPorts) -> Sequence[Event]:
         error = _do(action, ports)
     except (HypervisorError, StorageError, StoreUnavailable) as failed:
         error = str(failed) or type(failed).__name__
-    except Exception as defect:  # noqa: BLE001  a core that waits for ever is worse than a failure that is logged
+    except Exception as defect:
         log.exception("unexpected failure", work=name, vm=vm_id)
         error = f"{type(defect).__name__}: {defect}"
     return (VmWorkDone(vm_id, generation, name, error),)
