@@ -140,7 +140,7 @@ class AgentProcess:
         delivery = registry.billing(
             config.webhooks.driver, {"allow_private_targets": config.webhooks.allow_private_targets}
         )
-        self._side = (
+        self._side: tuple[Periodic, ...] = (
             Periodic("paths", 0.5, PathReporter(config.node.name, self._store, self._clock, self._watches)),
             Periodic("deliveries", 0.5, lambda: self._deliver(delivery, config.webhooks.delays_seconds)),
         )
@@ -150,11 +150,15 @@ class AgentProcess:
         """Until `stop`. VMs run on after it; the watchdog is disarmed only if none is left."""
         self._membership.start(self._inbox.put)
         self._hypervisor.watch(lambda: self._inbox.put(DomainChanged()))
-        for part in (*self._watches, *self._side):
-            part.start()
+        for watch in self._watches:
+            watch.start()
+        for side in self._side:
+            side.start()
         self._agent.run(self._stop.is_set)
-        for part in (*self._side, *self._watches):
-            part.stop()
+        for side in self._side:
+            side.stop()
+        for watch in self._watches:
+            watch.stop()
         self._membership.stop()
         self._workers.close()
         if self._agent.node.domains is not None and not self._agent.node.domains:

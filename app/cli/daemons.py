@@ -12,8 +12,10 @@ import structlog
 import typer
 
 from app.bootstrap import AgentProcess, first_tokens, serve_api, upgrade_database
+from app.cli.dev_api import run_dev_api
 from app.config import load_config
 
+DEV_DIRECTORY = Path("~/.local/share/holdfast-dev")
 CONFIG = Path("/etc/holdfast/holdfast.toml")
 ConfigOption = Annotated[Path, typer.Option("--config", help="This node's settings.")]
 
@@ -30,13 +32,13 @@ def agent(config: ConfigOption = CONFIG) -> None:
 def api(
     config: ConfigOption = CONFIG,
     dev: Annotated[bool, typer.Option("--dev", help="A first look, no root: SQLite, mock VMs.")] = False,
+    directory: Annotated[Path, typer.Option("--dir", help="With --dev: where the state is kept.")] = DEV_DIRECTORY,
+    listen: Annotated[str, typer.Option(help="With --dev: ADDRESS:PORT.")] = "127.0.0.1:8470",
 ) -> None:
     """The HTTP API of this node."""
     _log()
     if dev:
-        from app.cli.dev_api import run_dev_api
-
-        run_dev_api()
+        run_dev_api(directory.expanduser().absolute(), listen)
         return
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

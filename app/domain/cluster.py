@@ -1,10 +1,12 @@
 """ClusterView: one frozen snapshot of everything a decision needs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from app.domain.cluster_settings import ClusterSettings
 from app.domain.node import Node, NodeState
+from app.domain.placement_group import PlacementGroup
 from app.domain.vm import Vm
 
 
@@ -52,12 +54,15 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """Nodes, VMs and open incidents as one transaction saw them."""
+    """Nodes, VMs, groups and open incidents as one transaction saw them. `at`: when, by the reader's clock, in UTC."""
 
     nodes: tuple[Node, ...]
     vms: tuple[Vm, ...]
     incidents: tuple[Incident, ...] = ()
     epoch: int = 0
+    groups: tuple[PlacementGroup, ...] = ()
+    settings: ClusterSettings = field(default_factory=ClusterSettings)
+    at: datetime | None = None
 
     def node(self, name: str) -> Node | None:
         """The node of that name, None if the cluster has none."""

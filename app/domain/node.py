@@ -9,6 +9,7 @@ the coordinator itself lets the node back in.
 """
 
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -60,6 +61,17 @@ class Node:
     health: str = "unknown"
     #: grows with every placement on this node: two requests that place at once then collide in the database
     placements: int = 0
+    #: what its agent reported: CPU models it can offer, pools and networks it reaches; empty: nothing was said
+    cpu_models: tuple[str, ...] = ()
+    pools: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    #: what operators call it
+    tags: tuple[str, ...] = ()
+    #: VMs are to be moved away, for a maintenance
+    evacuating: bool = False
+    #: its recent losses, and until when it is kept out because of them
+    losses: tuple[datetime, ...] = ()
+    quarantined_until: datetime | None = None
 
     def after(self, what: str) -> NodeState:
         """The state after `what` happened; KeyError when the table does not allow it."""

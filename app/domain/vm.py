@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from app.domain.policy import HaPolicy, PlacementNeeds
+
 
 class Desired(StrEnum):
     """What the VM should be. `DELETED` rows stay until the last volume is gone."""
@@ -125,6 +127,10 @@ class Vm:
     failed_nodes: tuple[str, ...] = ()
     labels: dict[str, str] = field(default_factory=dict)
     user_data: str = ""
+    ha: HaPolicy = field(default_factory=HaPolicy)
+    needs: PlacementNeeds = field(default_factory=PlacementNeeds)
+    #: the node that a live migration brings it to, under the next generation; None while none is under way
+    migrating_to: str | None = None
 
     @property
     def wants_to_run(self) -> bool:

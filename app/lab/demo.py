@@ -92,10 +92,11 @@ def run_demo(
     lab.kill(victim)
     until = time.monotonic() + 180
     while True:
-        state = {"cut_at": cut_at, "vms": cloud.vms(), "incidents": cloud.incidents(victim), "nodes": cloud.nodes()}
+        seen, incidents = cloud.vms(), cloud.incidents(victim)
+        state = {"cut_at": cut_at, "vms": seen, "incidents": incidents, "nodes": cloud.nodes()}
         watch(state)
-        moved = [v for v in state["vms"] if v["id"] in ids]  # type: ignore[union-attr]
-        if state["incidents"] and moved and all(v["verified"] and v["node"] != victim for v in moved):
+        moved = [v for v in seen if v["id"] in ids]
+        if incidents and moved and all(v["verified"] and v["node"] != victim for v in moved):
             break
         if time.monotonic() > until:
             raise LabError(f"not all VMs run again after 180 s: {state}")

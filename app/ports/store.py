@@ -7,8 +7,8 @@ have no effect outside of `tx`. Any exception out of `work` rolls back and is pa
 Ids are given by the store, never twice, with gaps. An id is higher than those of all rows of its kind that its
 transaction read before; of two transactions that did not see each other nothing is promised. Texts compare exactly
 (case, trailing spaces). Times are aware and keep their microseconds; a database gives them back in UTC. Unique are:
-VM name and idempotency key in a project, webhook id at an endpoint, path name of a node and target, names of nodes,
-projects, plans and images, the SHA-256 of a token.
+VM name, group name and idempotency key in a project, webhook id at an endpoint, path name of a node and target,
+names of nodes, projects, plans and images, the SHA-256 of a token.
 """
 
 from collections.abc import Callable, Sequence
@@ -17,7 +17,9 @@ from functools import cache
 from typing import Generic, Protocol, TypeVar, get_args, get_origin, get_type_hints
 
 from app.domain.cluster import Incident
+from app.domain.cluster_settings import ClusterSettings
 from app.domain.node import Node
+from app.domain.placement_group import PlacementGroup
 from app.domain.records import (
     ApiAction,
     AuditEntry,
@@ -125,6 +127,10 @@ class Transaction(Protocol):
     def paths(self) -> Rows[NodePath]: ...
     @property
     def audit(self) -> Rows[AuditEntry]: ...
+    @property
+    def groups(self) -> Rows[PlacementGroup]: ...
+    @property
+    def settings(self) -> Rows[ClusterSettings]: ...
 
 
 class Store(Protocol):

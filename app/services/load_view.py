@@ -1,6 +1,7 @@
 """What the two cores decide on, read in one transaction."""
 
 from app.domain.cluster import ClusterView, IncidentPhase
+from app.domain.cluster_settings import ClusterSettings
 from app.domain.node import Node
 from app.domain.vm import Vm
 from app.ports.store import Transaction
@@ -16,7 +17,14 @@ def load_view(tx: Transaction) -> ClusterView:
         vms=tuple(tx.vms.where()),
         incidents=tuple(tx.incidents.where(phase=OPEN_PHASES)),
         epoch=current_epoch(tx).epoch,
+        groups=tuple(tx.groups.where()),
+        settings=current_settings(tx),
     )
+
+
+def current_settings(tx: Transaction) -> ClusterSettings:
+    """What operators set; the row is there from the first migration on."""
+    return tx.settings.get(1) or ClusterSettings()
 
 
 def load_desired(tx: Transaction, node: str) -> tuple[Node | None, tuple[Vm, ...]]:

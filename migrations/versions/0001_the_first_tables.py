@@ -150,6 +150,13 @@ def upgrade() -> None:
         sa.Column("boot_id", sa.String(255), nullable=False),
         sa.Column("health", TEXT, nullable=False),
         sa.Column("placements", sa.Integer(), nullable=False),
+        sa.Column("cpu_models", sa.JSON(), nullable=False),
+        sa.Column("pools", sa.JSON(), nullable=False),
+        sa.Column("networks", sa.JSON(), nullable=False),
+        sa.Column("tags", sa.JSON(), nullable=False),
+        sa.Column("evacuating", sa.Boolean(), nullable=False),
+        sa.Column("losses", sa.JSON(), nullable=False),
+        sa.Column("quarantined_until", TIME, nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name", name="nodes_name"),
         **TABLE,
@@ -253,6 +260,9 @@ def upgrade() -> None:
         sa.Column("failed_nodes", sa.JSON(), nullable=False),
         sa.Column("labels", sa.JSON(), nullable=False),
         sa.Column("user_data", TEXT, nullable=False),
+        sa.Column("ha", sa.JSON(), nullable=False),
+        sa.Column("needs", sa.JSON(), nullable=False),
+        sa.Column("migrating_to", sa.String(255), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("project_id", "name", name="vms_name"),
         **TABLE,
@@ -260,11 +270,53 @@ def upgrade() -> None:
     with op.batch_alter_table("vms", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_vms_incident_id"), ["incident_id"], unique=False)
         batch_op.create_index("vms_node", ["node"], unique=False)
+    op.create_table(
+        "placement_groups",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("project_id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("kind", sa.String(255), nullable=False),
+        sa.Column("domain", sa.String(255), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("project_id", "name", name="placement_groups_name"),
+        **TABLE,
+    )
+    settings = op.create_table(
+        "settings",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("armed", sa.Boolean(), nullable=False),
+        sa.Column("disarmed_by", sa.String(255), nullable=False),
+        sa.Column("disarmed_reason", TEXT, nullable=False),
+        sa.Column("disarmed_at", TIME, nullable=True),
+        sa.Column("strategy", sa.String(255), nullable=False),
+        sa.Column("guarantee", sa.Integer(), nullable=False),
+        sa.Column("memory_overcommit", sa.Double(), nullable=False),
+        sa.Column("cpu_overcommit", sa.Double(), nullable=False),
+        sa.Column("storm_share", sa.Double(), nullable=False),
+        sa.Column("quarantine_losses", sa.Integer(), nullable=False),
+        sa.Column("quarantine_window_seconds", sa.Double(), nullable=False),
+        sa.Column("quarantine_seconds", sa.Double(), nullable=False),
+        sa.Column("migrations_max", sa.Integer(), nullable=False),
+        sa.Column("migrations_per_node_max", sa.Integer(), nullable=False),
+        sa.Column("rebalance", sa.Boolean(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        **TABLE,
+    )
+    # One row, there from the start: what operators change they change in it.
+    first = {
+        "id": 1, "armed": True, "disarmed_by": "", "disarmed_reason": "", "strategy": "fewest-vms", "guarantee": 0,
+        "memory_overcommit": 1.0, "cpu_overcommit": 4.0, "storm_share": 0.5, "quarantine_losses": 3,
+        "quarantine_window_seconds": 3600.0, "quarantine_seconds": 7200.0, "migrations_max": 2,
+        "migrations_per_node_max": 1, "rebalance": False,
+    }  # fmt: skip
+    op.bulk_insert(settings, [first])
     # The row that makes a coordinator: there from the start, so that two first campaigns collide on it.
     op.execute("INSERT INTO epochs (id, epoch, holder, writes) VALUES (1, 0, '', 0)")
 
 
 def downgrade() -> None:
+    op.drop_table("settings")
+    op.drop_table("placement_groups")
     with op.batch_alter_table("vms", schema=None) as batch_op:
         batch_op.drop_index("vms_node")
         batch_op.drop_index(batch_op.f("ix_vms_incident_id"))

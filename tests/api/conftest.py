@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import httpx
+import httpx2
 import pytest
 from fastapi.testclient import TestClient
 
@@ -68,13 +68,13 @@ class Api:
 
     def call(
         self, method: str, path: str, body: Any = None, *, token: str | None = None, **more: Any
-    ) -> httpx.Response:
+    ) -> httpx2.Response:
         """As the first project's customer, unless a token is given; the operator for paths in /admin."""
         mine = self.tokens.admin if path.startswith("/admin") else self.tokens.project
         headers = {"Authorization": f"Bearer {mine if token is None else token}", **more.pop("headers", {})}
         if body is not None:
             more["json"] = body
-        answer: httpx.Response = self._client.request(method, path, headers=headers, **more)
+        answer: httpx2.Response = self._client.request(method, path, headers=headers, **more)
         return answer
 
     def create(self, name: str = "web", **more: Any) -> dict[str, Any]:
@@ -95,7 +95,7 @@ def api(store: Store) -> Api:
     return Api(store)
 
 
-def error_of(answer: httpx.Response, status: int, code: str) -> dict[str, Any]:
+def error_of(answer: httpx2.Response, status: int, code: str) -> dict[str, Any]:
     """The error, after a look at its shape."""
     assert answer.status_code == status, answer.text
     assert set(answer.json()) == {"error"}

@@ -4,7 +4,10 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from app.domain.cluster import Incident, IncidentPhase, Proof, Step
+from app.domain.cluster_settings import ClusterSettings
 from app.domain.node import Node, NodeRole, NodeState
+from app.domain.placement_group import GroupDomain, GroupKind, PlacementGroup
+from app.domain.policy import AfterEnd, HaClass, HaPolicy, PlacementNeeds, QuorumLoss
 from app.domain.records import (
     ActionStatus,
     ApiAction,
@@ -52,6 +55,20 @@ def full_vm() -> Vm:
         failed_nodes=("node-2", "node-3"),
         labels={"env": "prod", "ü": ODD, "": ""},
         user_data=LONG,
+        ha=HaPolicy(
+            HaClass.BEST_EFFORT,
+            QuorumLoss.KEEP,
+            AfterEnd.STOP,
+            AfterEnd.RESTART,
+            AfterEnd.IGNORE,
+            AfterEnd.STOP,
+            12.5,
+            0.1,
+            (3, 4),
+            True,
+        ),
+        needs=PlacementNeeds(("ssd", "ü"), ("old",), ("dmz",), "EPYC", ("db",)),
+        migrating_to="node-3",
     )
 
 
@@ -61,7 +78,28 @@ STEPS = (Step(NOW, "opened"), Step(LATER, "placed", ODD, 17, "node-2"))
 SAMPLES: dict[str, tuple[Any, Any]] = {
     "vms": (full_vm(), vm("least")),
     "nodes": (
-        Node(0, "node-1", "10.0.0.1", NodeRole.SPARE, NodeState.FENCED, 262144, 64, "r1", True, 10.1, "b-1", ODD, 5),
+        Node(
+            0,
+            "node-1",
+            "10.0.0.1",
+            NodeRole.SPARE,
+            NodeState.FENCED,
+            262144,
+            64,
+            "r1",
+            True,
+            10.1,
+            "b-1",
+            ODD,
+            5,
+            ("EPYC",),
+            ("ceph",),
+            ("dmz",),
+            ("ssd", "ü"),
+            True,
+            (NOW, LATER),
+            LATER,
+        ),
         Node(0, "node-2", "10.0.0.2"),
     ),
     "incidents": (
@@ -96,6 +134,14 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
     "paths": (
         NodePath(0, "node-1", "10.99.0.1", "ib0", True, False, NOW, ODD, 0.123456789012345),
         NodePath(0, "node-1", "10.99.0.1", "eth1", False, True, NOW),
+    ),
+    "groups": (
+        PlacementGroup(0, 7, ODD, GroupKind.TOGETHER, GroupDomain.RACK),
+        PlacementGroup(0, 7, "least"),
+    ),
+    "settings": (
+        ClusterSettings(0, False, "op", ODD, NOW, "best-fit", 2, 1.5, 8.25, 0.3, 4, 1.5, 2.5, 3, 2, True),
+        ClusterSettings(0),
     ),
     "audit": (
         AuditEntry(0, NOW, 5, 7, "POST", "/v1/servers?" + "x" * 3000, 201, "corr-1", {"vm": "3", "ü": ODD}),

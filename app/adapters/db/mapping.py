@@ -11,12 +11,16 @@ from datetime import UTC, datetime
 from enum import Enum
 from typing import Any
 
+from pydantic import TypeAdapter
 from sqlmodel import SQLModel
 
 from app.adapters.db import tables as t
 from app.domain import records as r
 from app.domain.cluster import Incident, IncidentPhase, Proof, Step
+from app.domain.cluster_settings import ClusterSettings
 from app.domain.node import Node, NodeRole, NodeState
+from app.domain.placement_group import GroupDomain, GroupKind, PlacementGroup
+from app.domain.policy import HaPolicy, PlacementNeeds
 from app.domain.vm import Desired, Observed, PowerSeen, StopMode, Vm
 
 Values = dict[str, Any]
@@ -53,19 +57,26 @@ def _utc(name: str, value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
+#: A nested value is one JSON column: what an older version does not know it leaves out, what is missing is default.
+_HA, _NEEDS = TypeAdapter(HaPolicy), TypeAdapter(PlacementNeeds)
+_NODE_LISTS = ("cpu_models", "pools", "networks", "tags")
+
+
 def _read_vm(c: Values) -> Values:
     seen = {k.removeprefix("observed_"): c.pop(k) for k in list(c) if k.startswith("observed_")}
     seen["power"] = PowerSeen(seen["power"])
     return {
         **c, "observed": Observed(**seen), "desired": Desired(c["desired"]), "stop_mode": StopMode(c["stop_mode"]),
         "reset_mode": StopMode(c["reset_mode"]), "failed_nodes": tuple(c["failed_nodes"]),
+        "ha": _HA.validate_python(c["ha"] or {}), "needs": _NEEDS.validate_python(c["needs"] or {}),
     }  # fmt: skip
 
 
 def _write_vm(v: Values) -> Values:
     seen: Observed = v.pop("observed")
     observed = {f"observed_{f.name}": getattr(seen, f.name) for f in fields(Observed)}
-    return {**v, **observed, "failed_nodes": list(v["failed_nodes"])}
+    nested = {"ha": _HA.dump_python(v["ha"], mode="json"), "needs": _NEEDS.dump_python(v["needs"], mode="json")}
+    return {**v, **observed, **nested, "failed_nodes": list(v["failed_nodes"])}
 
 
 def _read_incident(c: Values) -> Values:
@@ -83,7 +94,18 @@ def _write_incident(v: Values) -> Values:
 
 
 def _read_node(c: Values) -> Values:
-    return {**c, "role": NodeRole(c["role"]), "state": NodeState(c["state"])}
+    lists = {name: tuple(c[name]) for name in _NODE_LISTS}
+    losses = tuple(datetime.fromisoformat(at) for at in c["losses"])
+    return {**c, **lists, "losses": losses, "role": NodeRole(c["role"]), "state": NodeState(c["state"])}
+
+
+def _write_node(v: Values) -> Values:
+    losses = [_utc("losses", at).isoformat() for at in v["losses"]]
+    return {**v, **{name: list(v[name]) for name in _NODE_LISTS}, "losses": losses}
+
+
+def _read_group(c: Values) -> Values:
+    return {**c, "kind": GroupKind(c["kind"]), "domain": GroupDomain(c["domain"])}
 
 
 def _read_action(c: Values) -> Values:
@@ -101,7 +123,7 @@ def _events_to_list(v: Values) -> Values:
 #: attribute of a Transaction -> how its rows are stored
 KINDS: dict[str, Mapped] = {
     "vms": Mapped(Vm, t.VmRow, _read_vm, _write_vm),
-    "nodes": Mapped(Node, t.NodeRow, _read_node),
+    "nodes": Mapped(Node, t.NodeRow, _read_node, _write_node),
     "incidents": Mapped(Incident, t.IncidentRow, _read_incident, _write_incident),
     "projects": Mapped(r.Project, t.ProjectRow),
     "tokens": Mapped(r.Token, t.TokenRow),
@@ -115,4 +137,6 @@ KINDS: dict[str, Mapped] = {
     "events": Mapped(r.ClusterEvent, t.EventRow),
     "paths": Mapped(r.NodePath, t.PathRow),
     "audit": Mapped(r.AuditEntry, t.AuditRow),
+    "groups": Mapped(PlacementGroup, t.GroupRow, _read_group),
+    "settings": Mapped(ClusterSettings, t.SettingsRow),
 }

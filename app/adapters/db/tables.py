@@ -51,6 +51,10 @@ def _double() -> Any:
     return Field(default=None, sa_column=Column(Double(), nullable=True))
 
 
+def _number() -> Any:
+    return Field(sa_column=Column(Double(), nullable=False))
+
+
 #: Texts compare as in Python, also on MariaDB: case and trailing spaces count. Ids are never given twice.
 _OPTIONS = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_nopad_bin", "sqlite_autoincrement": True}
 
@@ -91,6 +95,9 @@ class VmRow(SQLModel, table=True):
     failed_nodes: Any = _json()
     labels: Any = _json()
     user_data: str = _text()
+    ha: Any = _json()
+    needs: Any = _json()
+    migrating_to: str | None
 
 
 class NodeRow(SQLModel, table=True):
@@ -109,6 +116,13 @@ class NodeRow(SQLModel, table=True):
     boot_id: str
     health: str = _text()
     placements: int
+    cpu_models: Any = _json()
+    pools: Any = _json()
+    networks: Any = _json()
+    tags: Any = _json()
+    evacuating: bool
+    losses: Any = _json()
+    quarantined_until: datetime | None = _time()
 
 
 class IncidentRow(SQLModel, table=True):
@@ -276,3 +290,34 @@ class AuditRow(SQLModel, table=True):
     status_code: int
     correlation_id: str
     details: Any = _json()
+
+
+class GroupRow(SQLModel, table=True):
+    __tablename__ = "placement_groups"
+    __table_args__ = _table(UniqueConstraint("project_id", "name", name="placement_groups_name"))
+    id: int | None = Field(default=None, primary_key=True)
+    project_id: int
+    name: str
+    kind: str
+    domain: str
+
+
+class SettingsRow(SQLModel, table=True):
+    __tablename__ = "settings"
+    __table_args__ = _table()
+    id: int | None = Field(default=None, primary_key=True)
+    armed: bool
+    disarmed_by: str
+    disarmed_reason: str = _text()
+    disarmed_at: datetime | None = _time()
+    strategy: str
+    guarantee: int
+    memory_overcommit: float = _number()
+    cpu_overcommit: float = _number()
+    storm_share: float = _number()
+    quarantine_losses: int
+    quarantine_window_seconds: float = _number()
+    quarantine_seconds: float = _number()
+    migrations_max: int
+    migrations_per_node_max: int
+    rebalance: bool

@@ -13,8 +13,10 @@ from operator import attrgetter
 from typing import Any, Generic, TypeVar, get_args, get_type_hints
 
 from app.domain.cluster import Incident
+from app.domain.cluster_settings import ClusterSettings
 from app.domain.errors import Conflict, NameTaken
 from app.domain.node import Node
+from app.domain.placement_group import PlacementGroup
 from app.domain.records import (
     ApiAction,
     AuditEntry,
@@ -46,6 +48,7 @@ UNIQUE: dict[type, tuple[tuple[str, ...], ...]] = {
     IdempotencyRecord: (("project_id", "key"),),
     OutboxMessage: (("endpoint_id", "webhook_id"),),
     NodePath: (("node", "target", "name"),),
+    PlacementGroup: (("project_id", "name"),),
 }
 
 #: as many tries as the database's unit of work makes
@@ -53,8 +56,8 @@ TRIES_MAX = 20
 
 
 @cache
-def _times(kind: type) -> tuple[Callable[[Any], datetime | None], ...]:
-    """What reads the times of a kind, those of nested values included."""
+def _times(kind: type) -> tuple[Callable[[Any], datetime | tuple[datetime, ...] | None], ...]:
+    """What reads the times of a kind, those of nested values included; a tuple of them is read as one."""
     return tuple(attrgetter(name) for name in _time_names(kind))
 
 
@@ -167,8 +170,9 @@ class MemoryRows(Generic[R]):
     def _take_keys(self, before: R | None, after: R) -> None:
         for time in _times(self._kind):
             value = time(after)
-            if value is not None and value.tzinfo is None:
-                raise ValueError(f"{value!r} has no time zone")
+            for one in value if isinstance(value, tuple) else (value,):
+                if one is not None and one.tzinfo is None:
+                    raise ValueError(f"{one!r} has no time zone")
         row_id: int = after.id  # type: ignore[attr-defined]
         keys = [(key(before) if before is not None else None, key(after)) for key in self._table.keys]
         for place, (_, new) in enumerate(keys):
@@ -197,6 +201,7 @@ KINDS: dict[str, type] = {
     "vms": Vm, "nodes": Node, "incidents": Incident, "projects": Project, "tokens": Token, "plans": Plan,
     "images": Image, "actions": ApiAction, "idempotency": IdempotencyRecord, "endpoints": WebhookEndpoint,
     "outbox": OutboxMessage, "epochs": Epoch, "events": ClusterEvent, "paths": NodePath, "audit": AuditEntry,
+    "groups": PlacementGroup, "settings": ClusterSettings,
 }  # fmt: skip
 
 
@@ -251,8 +256,9 @@ class MemoryStore:
         self.answers_lost = 0
         self._memory = memory or _Memory({name: _Table(kind) for name, kind in KINDS.items()})
         if memory is None:
-            # The epoch row is there from the start, as the first migration puts it into the database.
+            # These rows are there from the start, as the first migration puts them into the database.
             self._memory.tables["epochs"] = _Table(Epoch, {1: Epoch(1, 0, "")}, 1)
+            self._memory.tables["settings"] = _Table(ClusterSettings, {1: ClusterSettings()}, 1)
 
     def member(self) -> "MemoryStore":
         """Another access to the same rows, as another member of the database."""

@@ -1,0 +1,71 @@
+"""What is asked for one VM beyond its size: how HA treats it, and where it may be.
+
+Both are values in the VM's row. A field that an older version does not know keeps its default there.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class HaClass(StrEnum):
+    """`guaranteed` VMs are what the capacity promise is about; `best-effort` ones come back when there is room."""
+
+    GUARANTEED = "guaranteed"
+    BEST_EFFORT = "best-effort"
+
+
+class QuorumLoss(StrEnum):
+    """What a node that lost its quorum does with this VM.
+
+    `pause`: pause at once, destroy at the self-fence deadline. `stop`: destroy at once. `keep`: runs on, allowed only
+    for a VM whose volumes no other node can reach.
+    """
+
+    PAUSE = "pause"
+    STOP = "stop"
+    KEEP = "keep"
+
+
+class AfterEnd(StrEnum):
+    """What follows when a VM goes down, or stops answering, without anybody having asked for it."""
+
+    RESTART = "restart"
+    STOP = "stop"
+    IGNORE = "ignore"
+
+
+@dataclass(frozen=True, slots=True)
+class HaPolicy:
+    """How HA treats a VM. Times in seconds; 0 switches the rule off.
+
+    `guest_silence_seconds`: a guest agent that answered before and is silent for longer counts as a hang.
+    `restart_hold_seconds`: after the loss of its node the VM waits this long for the node before it goes elsewhere.
+    `waits_for`: ids of VMs that must be verified up before this one is started in a recovery.
+    `failback`: back to the node it came from, when that is well again.
+    """
+
+    ha_class: HaClass = HaClass.GUARANTEED
+    on_quorum_loss: QuorumLoss = QuorumLoss.PAUSE
+    on_crash: AfterEnd = AfterEnd.RESTART
+    on_guest_shutdown: AfterEnd = AfterEnd.STOP
+    on_panic: AfterEnd = AfterEnd.RESTART
+    on_hang: AfterEnd = AfterEnd.RESTART
+    guest_silence_seconds: float = 0.0
+    restart_hold_seconds: float = 0.0
+    waits_for: tuple[int, ...] = ()
+    failback: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PlacementNeeds:
+    """Where a VM may be. Empty means no demand.
+
+    `tags` a node must have, `avoid_tags` it must not have; `networks` it must reach; `cpu_model` it must offer;
+    `groups` are names of placement groups of the VM's project.
+    """
+
+    tags: tuple[str, ...] = ()
+    avoid_tags: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    cpu_model: str = ""
+    groups: tuple[str, ...] = ()
