@@ -63,8 +63,19 @@ def plan_recovery(view: ClusterView, failed: str) -> RecoveryPlan:
     theirs = [v for v in view.vms if v.node == failed]
     owed = [v for v in theirs if v.wants_to_run]
     released = tuple(Released(v.id, v.generation + 1) for v in theirs if not v.wants_to_run)
-    assigned, unplaced = _place(view, owed, exclude=failed, recovery=True)
+    assigned, unplaced = _place(view, owed, exclude=frozenset({failed}), recovery=True)
     return RecoveryPlan(failed, assigned, unplaced, released)
+
+
+def unplaced_after(view: ClusterView, failed: frozenset[str]) -> tuple[Vm, ...]:
+    """The VMs that would have no node if all of `failed` were lost at once: what a recovery of them would strand.
+
+    This is the search of the real recovery, so that a capacity promise rests on what would really be done.
+    """
+    owed = [v for v in view.vms if v.node in failed and v.wants_to_run]
+    _, unplaced = _place(view, owed, exclude=failed, recovery=True)
+    stranded = {u.vm_id for u in unplaced}
+    return tuple(v for v in owed if v.id in stranded)
 
 
 def plan_waiting(view: ClusterView) -> RecoveryPlan:
@@ -76,9 +87,9 @@ def plan_waiting(view: ClusterView) -> RecoveryPlan:
     waiting = [v for v in view.vms if v.node is None and v.wants_to_run]
     from_recovery = [v for v in waiting if v.incident_id is not None]
     fresh = [v for v in waiting if v.incident_id is None]
-    assigned, unplaced = _place(view, from_recovery, exclude="", recovery=True)
+    assigned, unplaced = _place(view, from_recovery, exclude=frozenset(), recovery=True)
     taken = {a.vm_id: a.node for a in assigned}
-    more, not_yet = _place(view, fresh, exclude="", recovery=False, taken=taken)
+    more, not_yet = _place(view, fresh, exclude=frozenset(), recovery=False, taken=taken)
     relocated = _relocate(view, {**taken, **{a.vm_id: a.node for a in more}})
     reasons = {v.id: v.unplaced_reason for v in waiting}
     changed = tuple(u for u in (*unplaced, *not_yet) if reasons[u.vm_id] != u.reason)
@@ -86,12 +97,11 @@ def plan_waiting(view: ClusterView) -> RecoveryPlan:
 
 
 def _place(
-    view: ClusterView, vms: list[Vm], *, exclude: str, recovery: bool, taken: dict[int, str] | None = None
+    view: ClusterView, vms: list[Vm], *, exclude: frozenset[str], recovery: bool, taken: dict[int, str] | None = None
 ) -> tuple[tuple[Assignment, ...], tuple[Unplaced, ...]]:
     if not vms:
         return (), ()
-    loads = loads_of(view)
-    loads.pop(exclude, None)
+    loads = {name: load for name, load in loads_of(view).items() if name not in exclude}
     by_id = {v.id: v for v in view.vms}
     for vm_id, node in (taken or {}).items():
         loads[node] = loads[node].plus(by_id[vm_id])
@@ -115,7 +125,7 @@ def _relocate(view: ClusterView, taken: dict[int, str]) -> tuple[Assignment, ...
     online = {n.name for n in view.online()}
     stuck = [v for v in view.vms if v.wants_to_run and v.given_up and v.node in online]
     elsewhere = [replace(v, failed_nodes=(*v.failed_nodes, v.node or "")) for v in stuck]
-    assigned, _ = _place(view, elsewhere, exclude="", recovery=True, taken=taken)
+    assigned, _ = _place(view, elsewhere, exclude=frozenset(), recovery=True, taken=taken)
     return assigned
 
 

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from app.domain.cluster import ClusterView
 from app.domain.node import NodeRole, NodeState
-from app.domain.recovery import RecoveryPlan, plan_recovery, plan_waiting, start_order
+from app.domain.recovery import RecoveryPlan, plan_recovery, plan_waiting, start_order, unplaced_after
 from app.domain.vm import Desired, PowerSeen, Vm
 from tests.domain.make import fenced, lost, node, seen, spare, up, view, vm, witness
 
@@ -54,6 +54,14 @@ def test_high_priority_is_placed_first_when_there_is_not_room_for_all() -> None:
 def test_start_order_is_priority_then_size_then_age() -> None:
     vms = [vm(1), vm(2, memory_mib=2048), vm(3, priority=90), vm(4)]
     assert [v.id for v in start_order(vms)] == [3, 2, 1, 4]
+
+
+def test_several_nodes_lost_at_once_strand_what_the_rest_cannot_take() -> None:
+    vms = [vm(1, "n1"), vm(2, "n2", memory_mib=1024), vm(3, "n2", desired=Desired.STOPPED)]
+    cluster = view([node("n1"), node("n2"), node("n3", memory_mib=1024)], vms)
+    assert unplaced_after(cluster, frozenset({"n1"})) == ()
+    assert [v.id for v in unplaced_after(cluster, frozenset({"n1", "n2"}))] == [1]
+    assert [v.id for v in unplaced_after(cluster, frozenset({"n1", "n2", "n3"}))] == [1, 2]
 
 
 # -- those that wait
