@@ -82,6 +82,7 @@ def membership_changed(state: CoordinatorState, now: float, members: frozenset[s
 def group_changed(
     state: CoordinatorState, members: frozenset[str], joined: frozenset[str], left: frozenset[str]
 ) -> CoordinatorState:
+    """Who was in the agents' group before us: when all of those have gone, we are the oldest."""
     seniors = (state.seniors & members) - left
     if state.me in joined:
         # Those that came in the same change are ordered by name.

@@ -33,7 +33,7 @@ def test_a_signal_to_itself_comes_round_only_while_the_ring_turns(tmp_path: Path
         mine.send("here", epoch=2)
         lost = other.wait(view({"node1", "node2"}, True), SECONDS, since=others_mark)
         # What the others decide on is known here neither by a fact nor by a signal that comes round.
-        time.sleep(max(0.0, lost["at"] + 1.0 - time.monotonic()))
+        time.sleep(max(0.0, lost["at"] + 1.0 - time.monotonic()))  # nothing may come in this second
         assert mine.lines[mark:] == []
 
         cluster.nodes[2].signal_corosync(signal.SIGCONT)
