@@ -30,7 +30,7 @@ def test_no_test_is_skipped_or_expected_to_fail() -> None:
 
 
 def test_no_test_waits_for_a_fixed_time() -> None:
-    """A sleep is allowed in a loop that looks at a condition, and where its line says what must not happen meanwhile."""
+    """A sleep is allowed in a loop that looks at a condition, and where its line says why."""
     bare = []
     for file in python_files("tests"):
         loops = [n for n in ast.walk(tree(file)) if isinstance(n, ast.While | ast.For)]
