@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from app.cli import event, image, incident, lab, node, token, vm
+from app.cli import cluster, event, image, incident, lab, node, token, vm
 from app.cli.daemons import agent, api, bootstrap, db_upgrade
 from app.cli.simulate import simulate
 from app.domain.errors import DomainError
@@ -18,6 +18,7 @@ main = typer.Typer(
 database = typer.Typer(help="The state database.", no_args_is_help=True)
 database.command("upgrade")(db_upgrade)
 
+main.add_typer(cluster.app, name="cluster")
 main.add_typer(vm.app, name="vm")
 main.add_typer(node.app, name="node")
 main.add_typer(incident.app, name="incident")

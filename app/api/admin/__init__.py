@@ -1,6 +1,6 @@
 """`/admin/v1`: for operators, the CLI and the lab."""
 
-from app.api.admin import catalogue, incidents, nodes, projects, records, tokens, vms, webhooks
+from app.api.admin import catalogue, incidents, nodes, projects, records, settings, tokens, vms, webhooks
 
 routes = (
     nodes.router,
@@ -11,4 +11,5 @@ routes = (
     catalogue.router,
     webhooks.router,
     records.router,
+    settings.router,
 )
