@@ -16,7 +16,6 @@ Invariants:
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from app.domain import coordinator_rules as rules
 from app.domain.actions import Action, Campaign, LoadView, SendSignal
@@ -35,6 +34,7 @@ from app.domain.events import (
     ViewLoaded,
     Written,
 )
+from app.domain.replace import replace
 
 
 def step(

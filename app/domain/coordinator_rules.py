@@ -4,8 +4,6 @@ A rule never repeats a write that is still in flight (`writing`), and every deci
 read after the last write ended.
 """
 
-from dataclasses import replace
-
 from app.domain.actions import (
     Action,
     CancelIncident,
@@ -23,6 +21,7 @@ from app.domain.events import FenceAttempted
 from app.domain.fencing import FenceProgress, methods_due, proof_by_time
 from app.domain.node import Node, NodeState
 from app.domain.recovery import plan_recovery, plan_waiting
+from app.domain.replace import replace
 
 #: the kinds of writes; a write in flight is known as "kind:node"
 WRITES = frozenset({"open", "cancel", "proof", "plan", "close", "note"})
@@ -158,10 +157,10 @@ def _finished(view: ClusterView, incident: Incident) -> bool:
 
 
 def _place_waiting(state: CoordinatorState, actions: list[Action]) -> CoordinatorState:
-    if state.view is None or state.epoch is None or state.writing:
+    if state.view is None or state.epoch is None or state.writing or state.planned_view is state.view:
         return state
     plan = plan_waiting(state.view)
     if plan.empty:
-        return state
+        return replace(state, planned_view=state.view)
     actions.append(CommitPlan(state.epoch, plan))
     return _write(state, "plan", "")

@@ -1,13 +1,14 @@
 """What one agent's coordinator remembers, and how membership and group change it."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from app.domain.cluster import ClusterView
 from app.domain.fencing import FenceProgress
+from app.domain.replace import replace
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: see `replace`
 class CoordinatorState:
     """What one agent's coordinator remembers. All times are monotonic seconds."""
 
@@ -27,6 +28,8 @@ class CoordinatorState:
     campaigning: bool = False
     campaign_at: float = 0.0
     view: ClusterView | None = None
+    #: the view that asked for no plan: the same view asks for none again
+    planned_view: ClusterView | None = None
     view_loading: bool = False
     view_due_at: float = 0.0
     view_wanted: bool = False

@@ -18,7 +18,6 @@ older than `lease_seconds`, and shows this node ONLINE and the VM here in this g
 """
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from app.domain import node_agent_rules as rules
 from app.domain.actions import Action, CheckHealth, FeedWatchdog, ListDomains, LoadDesired, SendSignal
@@ -37,6 +36,7 @@ from app.domain.events import (
     Written,
 )
 from app.domain.node_agent_state import NodeAgentSettings, NodeAgentState
+from app.domain.replace import replace
 
 
 def start(me: str, now: float) -> NodeAgentState:
@@ -98,7 +98,7 @@ def _take_in(state: NodeAgentState, now: float, event: Event, settings: NodeAgen
             flags = {"desired": "loading", "report": "reporting", "rejoin": "rejoining"}
             lost = replace(state, store_error=error, store_retry_at=now + settings.store_retry_seconds)
             ended = now if what == "report" else state.report_ended_at
-            return replace(lost, report_ended_at=ended, **{flags[what]: False})  # type: ignore[arg-type]
+            return replace(lost, report_ended_at=ended, **{flags[what]: False})
         case _:
             return state
 

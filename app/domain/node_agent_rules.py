@@ -1,7 +1,5 @@
 """The rules of `node_agent`, each a function of the level. See there for their order and the invariants."""
 
-from dataclasses import replace
-
 from app.domain.actions import (
     Action,
     DestroyVm,
@@ -18,6 +16,7 @@ from app.domain.actions import (
 from app.domain.events import DomainFact, DomainState, VmWorkDone
 from app.domain.node import NodeState
 from app.domain.node_agent_state import NodeAgentSettings, NodeAgentState, Trouble
+from app.domain.replace import replace
 from app.domain.vm import Desired, PowerSeen, StopMode, Vm
 
 _UP = (DomainState.RUNNING, DomainState.PAUSED)

@@ -45,7 +45,7 @@ class Trouble:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: see `replace`
 class NodeAgentState:
     """`domains` is None while the hypervisor does not answer, `desired` before the first reading of the database."""
 
