@@ -1,0 +1,114 @@
+"""`holdfast` as a shell sees it: a real program, a real API. Output for people, JSON for programs, exit codes."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from app.adapters.sim.store import MemoryStore
+from tests.api.live import IMAGE, PLAN, LiveApi
+
+REFUSED, USAGE, UNREACHABLE = 1, 2, 3
+
+
+@pytest.fixture(scope="module")
+def live() -> Iterator[LiveApi]:
+    with LiveApi(MemoryStore()) as api:
+        yield api
+
+
+class Shell:
+    """Runs the program with one token."""
+
+    def __init__(self, live: LiveApi, token: str) -> None:
+        self._environment = os.environ | {"HOLDFAST_API": live.url, "HOLDFAST_TOKEN": token, "COLUMNS": "200"}
+
+    def run(self, *words: str, code: int = 0) -> str:
+        """Its stdout, or its stderr where a failure is expected."""
+        done = subprocess.run(
+            [sys.executable, "-m", "app.cli.main", *words],
+            env=self._environment, capture_output=True, text=True, timeout=60, check=False,
+        )  # fmt: skip
+        assert done.returncode == code, done.stdout + done.stderr
+        assert "Traceback" not in done.stderr
+        return done.stderr if code else done.stdout
+
+    def json(self, *words: str) -> Any:
+        return json.loads(self.run(*words, "--json"))
+
+
+@pytest.fixture
+def customer(live: LiveApi) -> Shell:
+    return Shell(live, live.tokens.project)
+
+
+@pytest.fixture
+def operator(live: LiveApi) -> Shell:
+    return Shell(live, live.tokens.admin)
+
+
+def test_a_vm_from_creation_to_deletion(customer: Shell) -> None:
+    made = customer.run("vm", "create", "web", "--plan", PLAN, "--image", IMAGE, "--label", "env=prod", "--wait")
+    assert "web: running" in made
+    assert "│ web" in customer.run("vm", "list", "-l", "env=prod")
+    assert customer.json("vm", "show", "web")["labels"] == {"env": "prod"}
+    assert "stop_server: success" in customer.run("vm", "stop", "web", "--wait")
+    assert customer.json("vm", "start", "web", "--wait")["status"] == "success"
+    assert "delete_server: success" in customer.run("vm", "delete", "web", "--wait")
+    assert customer.json("vm", "list") == []
+
+
+def test_what_is_refused_is_one_line_that_says_why(customer: Shell, operator: Shell) -> None:
+    for words, said in (
+        (("vm", "create", "x", "--plan", "huge", "--image", IMAGE), "there is no server type 'huge'"),
+        (("vm", "create", "-x", "--plan", PLAN, "--image", IMAGE, "--no-start"), ""),
+        (("vm", "show", "nobody"), "there is no VM 'nobody'"),
+        (("vm", "show", "4711"), "4711"),
+        (("node", "list"), "this is for operators"),
+    ):
+        code = USAGE if words[2:3] == ("-x",) else REFUSED
+        error = customer.run(*words, code=code)
+        assert said in error
+    error = operator.run("node", "show", "n9", code=REFUSED)
+    assert len(error.splitlines()) == 1
+    assert "n9" in error
+
+
+def test_an_api_that_is_not_there(customer: Shell) -> None:
+    error = customer.run("vm", "list", "--api", "http://127.0.0.1:1", code=UNREACHABLE)
+    assert "does not answer" in error
+    customer.run("vm", "list", "--api", "gopher://x", code=USAGE)
+    customer.run("vm", "list", "--token", "ü", code=USAGE)
+
+
+def test_the_operators_view(operator: Shell, customer: Shell) -> None:
+    customer.run("vm", "create", "seen", "--plan", PLAN, "--image", IMAGE, "--wait")
+    assert [n["name"] for n in operator.json("node", "list")] == ["n1", "n2", "n3"]
+    assert any(v["name"] == "seen" for v in operator.json("vm", "list", "--all"))
+    assert "takes no new VMs" in operator.run("node", "cordon", "n2")
+    assert operator.json("node", "show", "n2")["maintenance"] is True
+    assert "takes VMs again" in operator.run("node", "uncordon", "n2")
+    assert operator.json("incident", "list") == []
+    operator.run("incident", "show", "1", code=REFUSED)
+    assert operator.json("node", "paths", "n1") == []
+    assert any(e["kind"] == "vm.placed" for e in operator.json("event", "list"))
+
+
+def test_a_token_lives_and_ends(operator: Shell, live: LiveApi) -> None:
+    made = operator.json("token", "create", "ci", "--scope", "read", "--for", "shop", "--days", "1")
+    reader = Shell(live, made["text"])
+    reader.run("vm", "list")
+    assert "may only read" in reader.run("vm", "create", "x", "--plan", PLAN, "--image", IMAGE, code=REFUSED)
+    operator.run("token", "revoke", str(made["token"]["id"]))
+    assert "unknown, revoked or expired" in reader.run("vm", "list", code=REFUSED)
+
+
+def test_every_command_explains_itself(operator: Shell) -> None:
+    said = operator.run("--help")
+    for group in ("vm", "node", "incident", "event", "image", "token", "lab", "simulate", "api", "agent"):
+        assert group in said
+        assert "Usage" in operator.run(group, "--help")
