@@ -29,7 +29,9 @@ def test_the_life_of_a_server(client: Client) -> None:
         action.wait_until_finished()
     server = client.servers.get_by_name("web")
     assert server is not None
+    assert server.id is not None
     assert server.status == "running"
+    assert server.server_type is not None
     assert server.server_type.memory == 1.0
     client.servers.power_off(server).wait_until_finished()
     assert client.servers.get_by_id(server.id).status == "off"

@@ -69,15 +69,15 @@ def test_name_and_labels_can_be_changed(api: Api) -> None:
 
 def test_a_repeated_request_has_one_effect(api: Api) -> None:
     body = {"name": "web", "server_type": "small", "image": "debian-12"}
-    key = {"headers": {"Idempotency-Key": "order-17"}}
-    first, again = (api.call("POST", "/v1/servers", body, **key) for _ in range(2))
+    key = {"Idempotency-Key": "order-17"}
+    first, again = (api.call("POST", "/v1/servers", body, headers=key) for _ in range(2))
     assert (first.status_code, again.status_code) == (201, 201)
     assert first.json() == again.json()
     assert again.headers["Idempotency-Replayed"] == "true"
     assert api.call("GET", "/v1/servers").json()["meta"]["pagination"]["total_entries"] == 1
-    other = api.call("POST", "/v1/servers", {**body, "name": "mail"}, **key)
+    other = api.call("POST", "/v1/servers", {**body, "name": "mail"}, headers=key)
     error_of(other, 422, "invalid_input")
-    theirs = api.call("POST", "/v1/servers", body, token=api.tokens.other, **key)
+    theirs = api.call("POST", "/v1/servers", body, token=api.tokens.other, headers=key)
     assert theirs.status_code == 201, "a key is a project's own"
     assert "Idempotency-Replayed" not in theirs.headers
 
