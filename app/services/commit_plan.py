@@ -6,6 +6,7 @@ from datetime import datetime
 from app.domain.cluster import Incident, IncidentPhase, Step
 from app.domain.errors import Conflict
 from app.domain.node import NodeState
+from app.domain.records import ClusterEvent
 from app.domain.recovery import Assignment, RecoveryPlan, Unplaced
 from app.domain.vm import Vm
 from app.ports.store import Transaction
@@ -64,9 +65,20 @@ def _assign(tx: Transaction, plan: RecoveryPlan, a: Assignment, incident: Incide
     moved = replace(vm, node=a.node, generation=a.generation, unplaced_reason="", failed_nodes=failed)
     tx.vms.save(replace(moved, incident_id=part_of))
     step = Step(now, "assigned", a.why, vm_id=vm.id, node=a.node)
-    if incident is None and part_of is not None and (old := tx.incidents.get(part_of)) is not None:
-        add_steps(tx, old, [step])
+    if incident is None:
+        _write_down(tx, vm, part_of, step)
     return step
+
+
+def _write_down(tx: Transaction, vm: Vm, part_of: int | None, step: Step) -> None:
+    """Outside of a recovery's own plan: in the incident that the VM is still part of, else as an event."""
+    old = tx.incidents.get(part_of) if part_of is not None else None
+    if old is not None:
+        add_steps(tx, old, [step])
+        return
+    came = f" from {vm.node}, which gave it up" if vm.node else ""
+    text = f"{vm.name} to {step.node}{came}: {step.detail}"
+    tx.events.add(ClusterEvent(0, step.at, "vm.placed", text, node=step.node, vm_id=vm.id))
 
 
 def _may_leave(tx: Transaction, vm: Vm, node: str) -> bool:

@@ -35,7 +35,9 @@ AGENT_RESTART_SECONDS = 2.0
 
 
 class SimCluster:
-    """`tell(who, what)` hears what happens, `committed` every change of the database, `started` every start."""
+    """`tell(who, what)` hears what happens, `committed` every change of the database, `started` every start and
+    `ring(members, quorate)` of every ring that Corosync forms.
+    """
 
     def __init__(
         self,
@@ -44,15 +46,16 @@ class SimCluster:
         tell: Tell = lambda _who, _what: None,
         committed: Callable[[str, list[Change]], None] = lambda _who, _changes: None,
         started: Callable[[str, int, int], None] = lambda _node, _vm, _generation: None,
+        ring: Callable[[frozenset[str], bool], None] = lambda _members, _quorate: None,
     ) -> None:
-        self.layout, self.tell = layout, tell
+        self.layout, self.tell, self._on_ring = layout, tell, ring
         self.random = Random(layout.seed)  # noqa: S311  a simulation must be repeatable
         self.clock = SimClock()
         self.disks = SimDisks(image_lock=layout.image_lock, raise_violations=False)
         names = tuple(n.name for n in layout.nodes)
         self.network = SimNetwork(self.clock, self.random, names, on_ring=self._ring)
         self.database = SimDatabase(self.clock, self.random, self.network, names, committed)
-        self.pool = SimPool({"image": 1})
+        self.volumes: dict[str, int] = {}
         self.servers = {n.name: self._server(n, started) for n in layout.nodes}
         self.fence = SimFence(
             {n.name: self._cut_by_fence(n.name) for n in layout.nodes if n.fence}, lambda n: not self.servers[n].on
@@ -120,6 +123,12 @@ class SimCluster:
         self.network.cut(names)
         self.database.look()
 
+    def lose(self, *links: tuple[str, str]) -> None:
+        """Packets from the first to the second of each pair are lost."""
+        for sender, receiver in links:
+            self.network.lose(sender, receiver)
+        self.database.look()
+
     def heal(self) -> None:
         """Everybody reaches everybody."""
         self.network.heal()
@@ -134,7 +143,9 @@ class SimCluster:
             boot = server.boots
             self.clock.after(1.0, lambda: self._boot(name, boot, lambda: self.start_agent(name)))
             return
-        process = AgentProcess(self.clock, self.random, self._latency)
+        process = AgentProcess(
+            self.clock, self.random, self._latency, lambda: server.slow, lambda: self._crashed(name, process)
+        )
         server.process = process
         process.start(Agent(self._ports(server, process), process.inbox, *self.settings))
         SimMembership(self.network, name).start(process.put)
@@ -149,7 +160,23 @@ class SimCluster:
         boot = server.boots
         self.clock.after(AGENT_RESTART_SECONDS, lambda: self._boot(name, boot, lambda: self.start_agent(name)))
 
+    def slow_down(self, name: str, times: float) -> None:
+        """Everything on it takes so many times longer: an overloaded host. 1 is as usual."""
+        server = self.servers[name]
+        server.slow = self.network.slow[name] = server.hypervisor.slow = times
+
+    def upgrade(self, name: str) -> None:
+        """Its software is the newest from now on; for that its agent is restarted."""
+        if self.servers[name].outdated:
+            self.servers[name].outdated = False
+            self.kill_agent(name)
+
     # -- inside
+
+    def _crashed(self, name: str, process: AgentProcess) -> None:
+        if self.servers[name].process is process:
+            self.tell(name, "its agent crashes")
+            self.kill_agent(name)
 
     def _boot(self, name: str, boot: int, call: Callable[[], None]) -> None:
         """A later step of one boot; nothing when that boot is over."""
@@ -161,6 +188,7 @@ class SimCluster:
         self.database.look()
 
     def _ring(self, members: frozenset[str], quorate: bool) -> None:
+        self._on_ring(members, quorate)
         self.tell("corosync", f"{' '.join(sorted(members))}: {'quorate' if quorate else 'NO QUORUM'}")
 
     def _cut_by_fence(self, name: str) -> Callable[[], None]:
@@ -170,7 +198,8 @@ class SimCluster:
         hypervisor = ToldHypervisor(
             node.name, self.clock.monotonic, self.disks, self.layout.boot_seconds, tell=self.tell, started=started
         )
-        return SimServer(self.clock, node, hypervisor, lambda: self._watchdog(node.name))
+        pool = SimPool({"image": 1}, volumes=self.volumes)
+        return SimServer(self.clock, node, hypervisor, pool, lambda: self._watchdog(node.name))
 
     def _watchdog(self, name: str) -> None:
         self.power_off(name, "its watchdog was not fed")
@@ -211,16 +240,20 @@ class SimCluster:
         )  # fmt: skip
         return AgentPorts(
             facts=facts,
-            clock=self.clock,
-            store=self.database.access(name),
+            clock=server.clock,
+            store=self.database.access(name, outdated=server.outdated),
             membership=SimMembership(self.network, name),
             hypervisor=server.hypervisor,
             watchdog=server.open_watchdog(),
             fence_methods=(self.fence,),
-            pools={"pool": self.pool},
+            pools={"pool": server.pool},
             workers=process.workers,
-            check_health=lambda: (),
+            check_health=server.problems,
         )
+
+    def vm_id(self, name: str) -> int:
+        """The id of the VM with that name, also after it was removed."""
+        return [v.name for v in self.layout.vms].index(name) + 1
 
     def _id(self, name: str) -> int:
         return [n.name for n in self.layout.nodes].index(name) + 1

@@ -3,9 +3,13 @@
 * At most one: never two copies of a VM whose CPUs run.
 * Proof: the VMs of a lost node move only with a proof in its incident, and the proof is true: none of them is up there.
 * A VM leaves a node that is online only if that node gave up starting it.
+* Self-fence: a node that has a watchdog and is outside of every quorate ring runs nothing once the watchdog's timeout
+  and the detection skew have passed. This is the promise that the proof by time rests on.
 * Generations only grow, and grow with every change of node.
 * The dead stay dead: what is stopped, locked or deleted is not started, nor is a copy that has another owner.
 * A node that was lost or fenced lets nothing run, and an agent that was replaced as the coordinator writes nothing.
+* One effect: a node has one incident at a time; an incident that is closed and an action that has ended stay so.
+* Written down: a VM that is given a node, or taken from one, has a step of an incident or an event that says so.
 * Never gives up (`settled`): in the end every protected VM is verified up once, or unplaced with a reason that is true.
 """
 
@@ -16,8 +20,13 @@ from app.domain.recovery import plan_waiting
 from app.domain.vm import PowerSeen, Vm
 from app.simulator.cluster import SimCluster
 
+#: the most by which a clock of a healthy node can be too fast or too slow
+DRIFT = 0.0005
 #: how old a reading of the database may be that an agent acts on; the cores have their own figure, checked by this
-LEASE_SECONDS = 4.0
+LEASE_SECONDS = 4.0 * (1 + DRIFT)
+
+
+_EARLY = (IncidentPhase.FENCING, IncidentPhase.PLANNING)
 
 
 class Violation(AssertionError):
@@ -34,11 +43,40 @@ class Invariants:
         self._ended: dict[tuple[int, str, int], float] = {}
         #: node -> when it was cast out
         self._cast_out: dict[str, float] = {}
+        #: node -> since when it is outside of every quorate ring
+        self._outside: dict[str, float] = {}
         self._holder = ""
 
     def watch(self, cluster: SimCluster) -> None:
         """Begin; `committed` and `started` must be the cluster's."""
         self._cluster = cluster
+
+    def ring(self, members: frozenset[str], quorate: bool) -> None:
+        """A new ring. Who is left outside has the time of its watchdog, and the skew, to run nothing any more."""
+        cluster = self._watched()
+        now = cluster.clock.monotonic()
+        for name in members if not quorate else [n for n in cluster.servers if n not in members]:
+            if name not in self._outside:
+                self._outside[name] = now
+                self._look_at(name, now)
+        for name in members if quorate else ():
+            self._outside.pop(name, None)
+
+    def _look_at(self, name: str, since: float) -> None:
+        cluster = self._watched()
+        watchdog = cluster.servers[name].layout.watchdog_seconds
+        if watchdog is None:
+            return
+        wait = (watchdog + cluster.layout.detection_skew_seconds) * (1 + DRIFT)
+
+        def look() -> None:
+            copies = sorted(cluster.servers[name].hypervisor.copies())
+            if self._outside.get(name) == since and copies:
+                self.found.append(
+                    f"{name} is outside of the quorate ring for {wait:.1f} s, and VMs {copies} are up there"
+                )
+
+        cluster.clock.at(since + wait, look)
 
     def check(self) -> None:
         """After everything that happens. Violation with the first that was found."""
@@ -62,6 +100,8 @@ class Invariants:
                     self.found.append("the epoch went backwards")
         for change in changes:
             self._judge(who, change)
+            self._once(change)
+        self._written_down(changes)
 
     def started(self, node: str, vm_id: int, generation: int) -> None:
         """A copy was let run. What was allowed when its agent last read the database is forgiven for the lease."""
@@ -118,6 +158,36 @@ class Invariants:
             wrote = f"moved {after.name}"
         if wrote and who != self._holder:
             self.found.append(f"{who} {wrote}, and {self._holder or 'nobody'} is the coordinator")
+
+    def _once(self, change: Change) -> None:
+        """What has ended stays as it is, and nothing is begun twice."""
+        before, after = change.before, change.after
+        if change.kind == "incidents" and before is None:
+            others = self._watched().database.truth.run(lambda tx: tx.incidents.where(node=after.node, phase=_EARLY))
+            if len(others) > 1:
+                self.found.append(f"{after.node} has {len(others)} incidents at a time")
+        if change.kind == "incidents" and before is not None and before.phase is IncidentPhase.CLOSED:
+            self.found.append(f"the incident {before.id} of {before.node} is closed, and was written to")
+        if change.kind == "actions" and before is not None and before.finished and before != after:
+            self.found.append(f"the action {before.id} has ended as {before.status.value}, and became {after}")
+        if change.kind == "incidents" and after.proof is not None and (before is None or before.proof is None):
+            copies = sorted(self._watched().servers[after.node].hypervisor.copies())
+            if copies:
+                self.found.append(f"{after.node} is said to be fenced by {after.proof.method}, and VMs {copies} are up")
+
+    def _written_down(self, changes: list[Change]) -> None:
+        """Nobody has to wonder why a VM is where it is."""
+        told = {c.after.vm_id for c in changes if c.kind == "events" and c.after is not None}
+        for change in changes:
+            if change.kind == "incidents":
+                known = len(change.before.steps) if change.before is not None else 0
+                told |= {s.vm_id for s in change.after.steps[known:]}
+        for change in changes:
+            before, after = change.before, change.after
+            if change.kind != "vms" or before is None or after is None or before.node == after.node:
+                continue
+            if after.wants_to_run and after.id not in told:
+                self.found.append(f"{after.name} went from {before.node} to {after.node}, and nothing says why")
 
     def _watched(self) -> SimCluster:
         assert self._cluster is not None

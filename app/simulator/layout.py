@@ -7,7 +7,10 @@ from app.domain.node import NodeRole
 
 @dataclass(frozen=True, slots=True)
 class NodeLayout:
-    """One node. Memory in MiB; `watchdog_seconds` None: it has none; `fence`: a power device is configured for it."""
+    """One node. Memory in MiB; `watchdog_seconds` None: it has none; `fence`: a power device is configured for it.
+
+    Its clock: see `NodeClock`. `outdated`: its software is one version behind, see `upgrade`.
+    """
 
     name: str
     memory_mib: int = 4096
@@ -16,6 +19,9 @@ class NodeLayout:
     watchdog_seconds: float | None = 10.0
     fence: bool = True
     on: bool = True
+    clock_ahead_seconds: float = 0.0
+    clock_drift_ppm: float = 0.0
+    outdated: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,12 +3,14 @@
 from collections.abc import Callable
 from random import Random
 
-from app.adapters.sim.clock import SimClock
+from app.adapters.sim.clock import NodeClock, SimClock
+from app.adapters.sim.pool import SimPool
 from app.adapters.sim.watchdog import SimWatchdog
-from app.adapters.sim.workers import SimWorkers
+from app.adapters.sim.workers import ProcessKilled, SimWorkers
 from app.domain.events import DomainChanged
 from app.engine.agent_loop import Agent
 from app.engine.inbox import Inbox
+from app.simulator.fuse import Fuse, fused
 from app.simulator.guests import ToldHypervisor
 from app.simulator.layout import NodeLayout
 
@@ -18,11 +20,19 @@ TICK_SECONDS = 0.2
 class AgentProcess:
     """One life of one agent: ticked every 0.2 s, and a moment after a fact came in."""
 
-    def __init__(self, clock: SimClock, random: Random, latency: Callable[[str], float]) -> None:
-        self._clock, self._random = clock, random
+    def __init__(
+        self,
+        clock: SimClock,
+        random: Random,
+        latency: Callable[[str], float],
+        slow: Callable[[], float],
+        died: Callable[[], None],
+    ) -> None:
+        self._clock, self._random, self._slow, self._died = clock, random, slow, died
         self.inbox = Inbox()
-        self.workers = SimWorkers(clock, random, latency, self._put_all)
+        self.workers = SimWorkers(clock, random, lambda lane: latency(lane) * slow(), self._put_all, died)
         self.agent: Agent | None = None
+        self._fuse = Fuse()
         self._wanted = False
         self._stopped = False
         self.hung = False
@@ -43,8 +53,16 @@ class AgentProcess:
         if not on:
             self._wake()
 
+    def crash_at(self, step: int) -> None:
+        """It will die at the given one of its next steps, see `fuse`."""
+        if self.agent is not None:
+            if self._fuse.left is None:
+                self.agent.ports = fused(self.agent.ports, self._fuse)
+            self._fuse.left = step
+
     def kill(self) -> None:
         """kill -9."""
+        self._fuse.left = None
         self._stopped = True
         self.workers.kill()
 
@@ -55,28 +73,42 @@ class AgentProcess:
     def _wake(self) -> None:
         if not self._wanted:
             self._wanted = True
-            self._clock.after(0.001, self._tick)
+            self._clock.after(0.001 * self._slow(), self._tick)
 
     def _beat(self) -> None:
         if self._stopped:
             return
         self._wake()
-        self._clock.after(TICK_SECONDS, self._beat)
+        self._clock.after(TICK_SECONDS * self._slow(), self._beat)
 
     def _tick(self) -> None:
         self._wanted = False
         if self._stopped or self.hung or self.agent is None:
             return
-        self.agent.tick(self.inbox.drain())
+        try:
+            self.agent.tick(self.inbox.drain())
+        except ProcessKilled:
+            self._died()
 
 
 class SimServer:
-    """Power and processes of one node. `expired` is called when its watchdog cuts the power."""
+    """Power and processes of one node. `pool` is how it reaches the storage; `expired` is called when its watchdog
+    cuts the power. `slow`: everything on it takes so many times longer. `outdated`: the version of its software.
+    """
 
     def __init__(
-        self, clock: SimClock, layout: NodeLayout, hypervisor: ToldHypervisor, expired: Callable[[], None]
+        self,
+        clock: SimClock,
+        layout: NodeLayout,
+        hypervisor: ToldHypervisor,
+        pool: SimPool,
+        expired: Callable[[], None],
     ) -> None:
         self._clock, self.layout, self.hypervisor, self._expired = clock, layout, hypervisor, expired
+        self.pool = pool
+        self.clock = NodeClock(clock, layout.clock_ahead_seconds, layout.clock_drift_ppm)
+        self.slow = 1.0
+        self.outdated = layout.outdated
         self.on = False
         self.frozen = False
         self.boots = 0
@@ -117,6 +149,10 @@ class SimServer:
         if self.process is not None:
             self.process.kill()
             self.process = None
+
+    def problems(self) -> tuple[str, ...]:
+        """What its health check finds."""
+        return ("pool",) if self.pool.gone else ()
 
     def open_watchdog(self) -> SimWatchdog:
         """To open the device arms it, and to open it again feeds it."""

@@ -1,8 +1,8 @@
 """Random failure stories: a seed makes a cluster and a script. At the end all faults end, and all must be well."""
 
-from dataclasses import replace
 from random import Random
 
+from app.simulator.fault_mix import Moment, random_fault
 from app.simulator.layout import Layout, NodeLayout, VmLayout
 from app.simulator.script import Command
 
@@ -16,19 +16,27 @@ def random_story(seed: int, nodes: int = 3, vms: int = 6) -> tuple[Layout, tuple
     """The cluster and the script of that seed. Some clusters lack fence devices or watchdogs, some are small."""
     random = Random(f"story {seed}")  # noqa: S311  a story must be repeatable
     names = [f"n{i + 1}" for i in range(nodes)]
-    small = random.random() < 0.3
+    small, drifting, upgrading = random.random() < 0.3, random.random() < 0.5, random.random() < 0.2
     layout = Layout(
-        tuple(_node(random, name, small=small) for name in names),
+        tuple(_node(random, name, small=small, drifting=drifting, upgrading=upgrading) for name in names),
         tuple(_vm(random, f"vm{i + 1}", names) for i in range(vms)),
         seed=seed,
     )
     return layout, _script(random, names, [v.name for v in layout.vms])
 
 
-def _node(random: Random, name: str, *, small: bool) -> NodeLayout:
+def _node(random: Random, name: str, *, small: bool, drifting: bool, upgrading: bool) -> NodeLayout:
     fence = random.random() < 0.8
     watchdog = 10.0 if not fence or random.random() < 0.8 else None
-    return NodeLayout(name, memory_mib=1536 if small else 4096, watchdog_seconds=watchdog, fence=fence)
+    return NodeLayout(
+        name,
+        memory_mib=1536 if small else 4096,
+        watchdog_seconds=watchdog,
+        fence=fence,
+        clock_ahead_seconds=round(random.uniform(-60, 60), 1) if drifting else 0.0,
+        clock_drift_ppm=round(random.uniform(-500, 500)) if drifting else 0.0,
+        outdated=upgrading and random.random() < 0.5,
+    )
 
 
 def _vm(random: Random, name: str, names: list[str]) -> VmLayout:
@@ -40,55 +48,30 @@ def _script(random: Random, names: list[str], vms: list[str]) -> tuple[Command, 
     commands: list[Command] = []
     now = _BEGIN_SECONDS
     while now < FAULTS_SECONDS:
-        commands += _fault(random, now, names, vms)
+        commands += random_fault(Moment(random, now, names, vms))
         now += random.choice((0.3, 1.0, 4.0, 12.0)) * random.uniform(0.5, 1.5)
-    commands += _all_well(names)
+    commands = [c for c in commands if c.at < FAULTS_SECONDS + 30]
+    commands += all_well(FAULTS_SECONDS + 30, names, commands)
     commands.append(Command(FAULTS_SECONDS + 30 + SETTLE_SECONDS, ("end",)))
-    # Rounded as a script shows them, so that the printed script replays the same story.
-    return tuple(sorted((replace(c, at=round(c.at, 1)) for c in commands), key=lambda c: c.at))
+    return tuple(sorted((_rounded(c) for c in commands), key=lambda c: c.at))
 
 
-def _fault(random: Random, at: float, names: list[str], vms: list[str]) -> list[Command]:
-    """Something goes wrong, and most often is repaired after a while."""
-    node, vm = random.choice(names), random.choice(vms)
-    soon, later = at + random.uniform(0.2, 8.0), at + random.uniform(3.0, 30.0)
-    pairs = {
-        "power": (("power", "off"), ("power", "on")),
-        "freeze": (("freeze",), ("thaw",)),
-        "hang": (("agent", "hang"), ("agent", "resume")),
-        "corosync": (("corosync", "hang"), ("corosync", "resume")),
-        "database": (("database", "lost"), ("database", "back")),
-        "starts": (("starts", "fail"), ("starts", "work")),
-        "libvirt": (("libvirt", "down"), ("libvirt", "up")),
-    }
-    kind = random.choice((*pairs, "power", "freeze", "cut", "cut", "kill", "down", "fence", "fence", "vm", "vm"))
-    if kind in pairs:
-        wrong, right = pairs[kind]
-        end = soon if kind in ("database", "hang") or random.random() < 0.5 else later
-        return [Command(at, wrong, (node,)), Command(end, right, (node,))]
-    if kind == "cut":
-        apart = tuple(sorted(random.sample(names, random.randint(1, max(1, len(names) // 2)))))
-        return [Command(at, ("cut",), apart), Command(random.choice((soon, later)), ("heal",))]
-    if kind == "down":
-        return [Command(at, ("database", "down")), Command(soon, ("database", "up"))]
-    if kind == "kill":
-        return [Command(at, ("agent", "kill"), (node,))]
-    if kind == "fence":
-        how, more = random.choice((("fails", ("1",)), ("fails", ("3",)), ("hangs", ()), ("lies", ())))
-        return [Command(at, ("fence", how), (node, *more)), Command(later, ("fence", "works"), (node,))]
-    what = random.choice(("stop", "start", "lock", "unlock", "delete"))
-    return [Command(at, ("vm", what), (vm,))]
+def _rounded(command: Command) -> Command:
+    return Command(round(command.at, 1), command.words, command.about)
 
 
-def _all_well(names: list[str]) -> list[Command]:
-    at = FAULTS_SECONDS + 30
-    everywhere = [Command(at, ("heal",)), Command(at, ("database", "up"))]
+def all_well(at: float, names: list[str], commands: list[Command]) -> list[Command]:
+    """What ends every fault that these commands can have begun."""
+    everywhere = [Command(at, ("heal",)), Command(at, ("signals", "work")), Command(at, ("database", "up"))]
     for name in names:
         repairs: tuple[tuple[str, ...], ...] = (
-            ("thaw",), ("corosync", "resume"), ("agent", "resume"), ("fence", "works"), ("starts", "work"),
-            ("libvirt", "up"), ("database", "back"), ("power", "on"),
+            ("upgrade",), ("thaw",), ("corosync", "resume"), ("agent", "resume"), ("fence", "works"),
+            ("starts", "work"), ("libvirt", "up"), ("storage", "back"), ("database", "back"), ("power", "on"),
         )  # fmt: skip
         everywhere += [Command(at, words, (name,)) for words in repairs]
+        everywhere += [Command(at, ("database", how), (name, "0")) for how in ("mute", "conflict")]
+        everywhere.append(Command(at, ("slow",), (name, "1")))
         # A watchdog may still cut a node after that: somebody goes and presses the button again.
         everywhere += [Command(at + pause, ("power", "on"), (name,)) for pause in (20, 40)]
-    return everywhere
+    refused = dict.fromkeys(c.about for c in commands if c.words == ("start", "fails"))
+    return everywhere + [Command(at, ("start", "works"), pair) for pair in refused]

@@ -7,7 +7,8 @@ from app.adapters.sim.store import Change
 from app.simulator.cluster import SimCluster
 from app.simulator.invariants import Invariants, Violation
 from app.simulator.layout import Layout
-from app.simulator.script import Command, perform
+from app.simulator.perform import perform
+from app.simulator.script import Command
 from app.simulator.story import Story
 
 
@@ -40,7 +41,7 @@ def run_with(
         story.committed(who, changes)
         invariants.committed(who, changes)
 
-    cluster = build(layout, tell=story.tell, committed=committed, started=invariants.started)
+    cluster = build(layout, tell=story.tell, committed=committed, started=invariants.started, ring=invariants.ring)
     story.watch(cluster.clock)
     invariants.watch(cluster)
     violation = ""

@@ -15,8 +15,12 @@ _CLUSTER = {
     "seed": int, "image_lock": bool, "boot_seconds": float, "startup_grace_seconds": float,
     "self_fence_seconds": float, "detection_skew_seconds": float,
 }  # fmt: skip
-_NODE = {"memory_mib": int, "cores": int, "role": str, "watchdog_seconds": float, "fence": bool, "on": bool}
+_NODE = {
+    "memory_mib": int, "cores": int, "role": str, "watchdog_seconds": float, "fence": bool, "on": bool,
+    "clock_ahead_seconds": float, "clock_drift_ppm": float, "outdated": bool,
+}  # fmt: skip
 _VM = {"memory_mib": int, "node": str, "priority": int, "running": bool}
+_MAY_BE_NEGATIVE = ("clock_ahead_seconds", "clock_drift_ppm")
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
 
 
@@ -106,7 +110,7 @@ def _typed(table: dict[str, Any], known: dict[str, type], where: str) -> dict[st
         fits = isinstance(value, kind) or (kind is float and isinstance(value, int))
         if not fits or (kind is not bool and isinstance(value, bool)):
             raise ScenarioError(f"{where}.{key}: {value!r} must be {_KINDS[kind]}")
-        if kind in (int, float) and value < 0:
+        if kind in (int, float) and value < 0 and key not in _MAY_BE_NEGATIVE:
             raise ScenarioError(f"{where}.{key}: {value!r} must not be negative")
     return dict(table)
 

@@ -1,22 +1,24 @@
 """The commands of a script: what happens to a cluster, and when. One line each: `12.5s  power off n3`."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from app.domain.errors import ScenarioError
-from app.domain.vm import Desired, StopMode, Vm
-from app.ports.store import Transaction
-from app.simulator.cluster import SimCluster
 from app.simulator.layout import Layout
 
 #: words -> what follows them: n a node, n+ nodes, v a VM, i a number. The order is that of the help.
 COMMANDS: dict[tuple[str, ...], str] = {
-    ("power", "off"): "n", ("power", "on"): "n", ("freeze",): "n", ("thaw",): "n", ("cut",): "n+", ("heal",): "",
+    ("power", "off"): "n", ("power", "on"): "n", ("freeze",): "n", ("thaw",): "n", ("slow",): "ni",
+    ("cut",): "n+", ("apart",): "nn", ("deaf",): "nn", ("heal",): "",
     ("corosync", "hang"): "n", ("corosync", "resume"): "n",
-    ("agent", "kill"): "n", ("agent", "hang"): "n", ("agent", "resume"): "n",
+    ("signals", "lost"): "i", ("signals", "late"): "i", ("signals", "work"): "",
+    ("agent", "kill"): "n", ("agent", "crash"): "ni", ("agent", "hang"): "n", ("agent", "resume"): "n",
+    ("upgrade",): "n",
     ("database", "lost"): "n", ("database", "back"): "n", ("database", "down"): "", ("database", "up"): "",
+    ("database", "stall"): "i", ("database", "conflict"): "ni", ("database", "mute"): "ni",
     ("fence", "fails"): "ni", ("fence", "hangs"): "n", ("fence", "lies"): "n", ("fence", "works"): "n",
-    ("starts", "fail"): "n", ("starts", "work"): "n", ("libvirt", "down"): "n", ("libvirt", "up"): "n",
+    ("starts", "fail"): "n", ("starts", "work"): "n", ("start", "fails"): "vn", ("start", "works"): "vn",
+    ("storage", "lost"): "n", ("storage", "back"): "n", ("libvirt", "down"): "n", ("libvirt", "up"): "n",
+    ("guest", "dies"): "v", ("guest", "poweroff"): "v",
     ("vm", "stop"): "v", ("vm", "start"): "v", ("vm", "lock"): "v", ("vm", "unlock"): "v", ("vm", "delete"): "v",
     ("end",): "",
 }  # fmt: skip
@@ -84,89 +86,3 @@ def _check(known: tuple[str, ...], takes: str, about: tuple[str, ...], layout: L
             raise ValueError(f"{word!r} is no number")
         if kind in names and word not in names[kind]:
             raise ValueError(f"there is no {kinds[kind].removeprefix('a ')} {word!r}; there are {sorted(names[kind])}")
-
-
-def perform(cluster: SimCluster, command: Command) -> None:
-    """Let it happen now."""
-    cluster.tell(">>", str(command))
-    about = command.about
-    if command.words[0] == "vm":
-        _customer(cluster, command.words[1], about[0])
-    elif command.words[0] in ("database", "fence", "starts", "libvirt"):
-        _part(cluster, command)
-    elif command.words[0] != "end":
-        _machine(cluster, command)
-
-
-def _machine(cluster: SimCluster, command: Command) -> None:
-    name = command.about[0] if command.about else ""
-    match command.words:
-        case ("power", "off"):
-            cluster.power_off(name, "somebody cut the power")
-        case ("power", "on"):
-            cluster.power_on(name)
-        case ("freeze",):
-            cluster.freeze(name)
-        case ("thaw",):
-            cluster.thaw(name)
-        case ("cut",):
-            cluster.cut(frozenset(command.about))
-        case ("heal",):
-            cluster.heal()
-        case ("corosync", "hang"):
-            cluster.network.hang(name)
-        case ("corosync", "resume"):
-            cluster.network.resume(name)
-        case ("agent", "kill"):
-            cluster.kill_agent(name)
-        case ("agent", "hang" | "resume" as how):
-            process = cluster.servers[name].process
-            if process is not None and not cluster.servers[name].frozen:
-                process.hang(on=how == "hang")
-
-
-def _part(cluster: SimCluster, command: Command) -> None:
-    name = command.about[0] if command.about else ""
-    fence, database = cluster.fence, cluster.database
-    match command.words:
-        case ("database", "down" | "up" as how):
-            database.down = how == "down"
-        case ("database", "lost"):
-            database.lost.add(name)
-            database.look()
-        case ("database", "back"):
-            database.lost.discard(name)
-            database.look()
-        case ("fence", "fails"):
-            fence.failures[name] = int(command.about[1])
-        case ("fence", "hangs"):
-            cluster.servers[name].fence_hangs, fence.failures[name] = True, -1
-        case ("fence", "lies"):
-            fence.lies.add(name)
-        case ("fence", "works"):
-            cluster.servers[name].fence_hangs = False
-            fence.failures.pop(name, None)
-            fence.lies.discard(name)
-        case ("starts", how):
-            cluster.servers[name].hypervisor.refuse_all_starts = "the host is out of memory" if how == "fail" else ""
-        case ("libvirt", "down"):
-            cluster.servers[name].hypervisor.unavailable = True
-        case ("libvirt", "up"):
-            cluster.servers[name].hypervisor.libvirt_returns()
-
-
-def _customer(cluster: SimCluster, what: str, name: str) -> None:
-    change: dict[str, Callable[[Vm], Vm]] = {
-        "stop": lambda v: replace(v, desired=Desired.STOPPED, stop_mode=StopMode.HARD),
-        "start": lambda v: replace(v, desired=Desired.RUNNING),
-        "lock": lambda v: replace(v, locked=True),
-        "unlock": lambda v: replace(v, locked=False),
-        "delete": lambda v: replace(v, desired=Desired.DELETED),
-    }
-
-    def work(tx: Transaction) -> None:
-        for vm in tx.vms.where(name=name):
-            if vm.desired is not Desired.DELETED:
-                tx.vms.save(change[what](vm))
-
-    cluster.write(work)

@@ -9,6 +9,25 @@ from itertools import count
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
 
 
+class NodeClock:
+    """The clock port of one node: it does not agree with the others'.
+
+    `ahead_seconds` is by how much its UTC is ahead; `drift_ppm` how many microseconds it gains in a second. The
+    kernel slews a clock by 500 ppm at most, so two healthy ones never drift apart by more than 1000.
+    """
+
+    def __init__(self, clock: "SimClock", ahead_seconds: float = 0.0, drift_ppm: float = 0.0) -> None:
+        self._clock, self._ahead_seconds, self._rate = clock, ahead_seconds, 1 + drift_ppm / 1e6
+
+    def monotonic(self) -> float:
+        """See `Clock.monotonic`."""
+        return self._clock.monotonic() * self._rate
+
+    def utc(self) -> datetime:
+        """See `Clock.utc`."""
+        return EPOCH + timedelta(seconds=self.monotonic() + self._ahead_seconds)
+
+
 class SimClock:
     """The clock port, and the queue of what is due. Times in seconds since the simulation began."""
 

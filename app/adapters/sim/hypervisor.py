@@ -28,6 +28,7 @@ class SimHypervisor:
     * `unavailable`: every call raises, the VMs run on (libvirtd is gone).
     * `refuse_starts`: VM id -> the error its next start fails with; an entry stays until it is removed.
     * `refuse_all_starts`: the same for every VM on this node; empty: none.
+    * `slow`: guests take so many times longer to boot.
     * `deaf_guests`: VMs whose guest ignores the power button.
     """
 
@@ -35,6 +36,7 @@ class SimHypervisor:
     now: Callable[[], float]
     disks: SimDisks
     boot_seconds: float = 2.0
+    slow: float = 1.0
     unavailable: bool = False
     refuse_all_starts: str = ""
     refuse_starts: dict[int, str] = field(default_factory=dict)
@@ -59,7 +61,7 @@ class SimHypervisor:
         writer = Writer(self.node, spec.generation)
         if not self.disks.open(spec.vm_id, writer):
             raise HypervisorError(f"start VM {spec.vm_id}: another process writes to its volume (image lock)")
-        self._domains[spec.vm_id] = SimDomain(spec, DomainState.RUNNING, self.now() + self.boot_seconds)
+        self._domains[spec.vm_id] = SimDomain(spec, DomainState.RUNNING, self.now() + self.boot_seconds * self.slow)
         self.disks.write(spec.vm_id, writer)
         self._tell()
 
@@ -97,7 +99,7 @@ class SimHypervisor:
     def reset(self, vm_id: int, generation: int, mode: StopMode) -> None:
         domain = self._running_copy(vm_id, generation)
         if mode is StopMode.HARD or self._hears(domain):
-            domain.booted_at = min(domain.booted_at, self.now()) + self.boot_seconds
+            domain.booted_at = min(domain.booted_at, self.now()) + self.boot_seconds * self.slow
             self._tell()
 
     def watch(self, changed: Callable[[], None]) -> None:

@@ -8,6 +8,9 @@ The model, after Corosync's totem protocol:
 * Whoever notices first forms a new ring with all that it can reach, those too that had not noticed yet.
 * Rings that can reach each other merge after a moment. A node that merges without having noticed anything hears
   of no loss of quorum; it hears that the others' agents left and came.
+* A link that loses packets one way counts as lost: kronosnet needs a pong for its ping, TCP an acknowledgement. Where
+  links are lost between some pairs only, whoever forms a ring takes those that all reach each other. Those left out
+  try again and again, so such rings come and go, as real ones do.
 """
 
 from collections.abc import Callable, Mapping
@@ -66,6 +69,11 @@ class SimNetwork:
         self.times = times or NetworkTimes()
         self._stations = {n: _Station(n) for n in names}
         self._side = dict.fromkeys(names, 0)
+        self._lost: set[tuple[str, str]] = set()
+        #: share of the signals to others that is lost, and by how many seconds at most one comes late
+        self.signal_loss, self.signal_late = self.times.signal_loss, 0.0
+        #: node -> how many times slower than usual it hears what Corosync has to say
+        self.slow: dict[str, float] = {}
         self._rings = 0
         self._timers = 0
         self._processes = 0
@@ -117,9 +125,15 @@ class SimNetwork:
             self._side[name] = sides.setdefault(self._side[name], fresh + len(sides))
         self._look()
 
+    def lose(self, sender: str, receiver: str) -> None:
+        """Packets from the one to the other are lost; all other links are as they were."""
+        self._lost.add((sender, receiver))
+        self._look()
+
     def heal(self) -> None:
         """Everybody reaches everybody."""
         self._side = dict.fromkeys(self._side, 0)
+        self._lost.clear()
         self._look()
 
     # -- the port
@@ -147,17 +161,19 @@ class SimNetwork:
         for other in self._stations.values():
             if kind == "here" and (other is not station or self._broken(station)):
                 continue  # nobody else looks at it, and nothing goes round a broken ring
-            lost = other is not station and self._random.random() < self.times.signal_loss
+            lost = other is not station and self._random.random() < self.signal_loss
             if other.ring == station.ring and self._hears(sender, other.name) and not lost:
-                self._later(other, SignalReceived(sender, kind, vm_id, epoch))
+                late = self._random.uniform(0, self.signal_late) if self.signal_late else 0.0
+                self._later(other, SignalReceived(sender, kind, vm_id, epoch), late)
 
     # -- who reaches whom
 
     def reach(self, a: str, b: str) -> bool:
         """True when both are alive and a packet gets through."""
         one, two = self._stations[a], self._stations[b]
-        alive = one.up and two.up and not one.frozen and not two.frozen
-        return alive and (a == b or self._side[a] == self._side[b])
+        if not (one.up and two.up) or one.frozen or two.frozen or self._side[a] != self._side[b]:
+            return False
+        return not self._lost or not {(a, b), (b, a)} & self._lost
 
     def reachable(self, name: str) -> frozenset[str]:
         """All that it reaches, itself too."""
@@ -168,7 +184,16 @@ class SimNetwork:
         return self.reach(a, b) and not self._stations[a].hung and not self._stations[b].hung
 
     def _audience(self, name: str) -> frozenset[str]:
-        return frozenset(n for n in self._stations if self._hears(name, n))
+        """All that it hears; where links are lost, of these as many as also hear each other, its ring first."""
+        heard = [n for n in self._stations if self._hears(name, n)]
+        if not self._lost or name not in heard:
+            return frozenset(heard)
+        ring = self._stations[name].ring_members
+        chosen = [name]
+        for other in sorted(heard, key=lambda n: (n not in ring, n)):
+            if other != name and all(self._hears(other, n) for n in chosen):
+                chosen.append(other)
+        return frozenset(chosen)
 
     def quorate(self, name: str) -> bool:
         """What its corosync says now."""
@@ -193,7 +218,7 @@ class SimNetwork:
             times = self.times
             broken = station.ring_members and self._broken(station)
             delay = times.detect + self._random.uniform(-times.jitter, times.jitter)
-            self._start_timer(station, delay if broken else times.merge)
+            self._start_timer(station, delay if broken or self._lost else times.merge)
 
     def _start_timer(self, station: _Station, seconds: float) -> None:
         self._timers += 1
@@ -249,9 +274,10 @@ class SimNetwork:
 
     # -- delivery
 
-    def _later(self, station: _Station, event: MembershipEvent) -> None:
+    def _later(self, station: _Station, event: MembershipEvent, late: float = 0.0) -> None:
         """In order, a few milliseconds later; to the agent process that is connected now, and to no other."""
-        when = max(self._clock.monotonic() + self._random.uniform(0.001, 0.01), station.quiet_until)
+        moment = self._random.uniform(0.001, 0.01) * self.slow.get(station.name, 1.0)
+        when = max(self._clock.monotonic() + moment + late, station.quiet_until)
         station.quiet_until = when
         agent = station.agent
         self._clock.at(when, lambda: self._tell(station, event) if station.agent == agent else None)

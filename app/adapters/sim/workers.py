@@ -10,18 +10,27 @@ from app.domain.events import Event
 Work = Callable[[], Sequence[Event]]
 
 
+class ProcessKilled(BaseException):
+    """Raised in the middle of a piece of work: the process that does it is gone."""
+
+
 class SimWorkers:
     """One agent process's lanes. Work takes effect at one moment, its events arrive a little later.
 
     `latency(lane)` says in how many seconds it takes effect. While the node is frozen (`suspend`) nothing moves. After
     `kill` no event arrives any more; what had begun may still have its effect: a request that has left the process
-    is carried out by libvirtd, by the database, by the fence device.
+    is carried out by libvirtd, by the database, by the fence device. `died` is told when work ends in ProcessKilled.
     """
 
     def __init__(
-        self, clock: SimClock, random: Random, latency: Callable[[str], float], put: Callable[[Sequence[Event]], None]
+        self,
+        clock: SimClock,
+        random: Random,
+        latency: Callable[[str], float],
+        put: Callable[[Sequence[Event]], None],
+        died: Callable[[], None] = lambda: None,
     ) -> None:
-        self._clock, self._random, self._latency, self._put = clock, random, latency, put
+        self._clock, self._random, self._latency, self._put, self._died = clock, random, latency, put, died
         self._lanes: dict[str, deque[Work]] = {}
         self._took_effect: set[str] = set()
         self._dead = False
@@ -64,7 +73,11 @@ class SimWorkers:
             self._suspended.append(lambda: self._effect(lane))
             return
         self._took_effect.add(lane)
-        events = self._lanes[lane][0]()
+        try:
+            events = self._lanes[lane][0]()
+        except ProcessKilled:
+            self._died()
+            return
         self._clock.after(self._random.uniform(0.001, 0.01), lambda: self._deliver(lane, events))
 
     def _deliver(self, lane: str, events: Sequence[Event]) -> None:

@@ -1,0 +1,154 @@
+"""What the commands of a script do to a cluster."""
+
+from collections.abc import Callable
+from dataclasses import replace
+
+from app.domain.vm import Desired, StopMode, Vm
+from app.ports.store import Transaction
+from app.simulator.cluster import SimCluster
+from app.simulator.script import Command
+
+
+def perform(cluster: SimCluster, command: Command) -> None:
+    """Let it happen now."""
+    cluster.tell(">>", str(command))
+    about = command.about
+    if command.words[0] == "vm":
+        _customer(cluster, command.words[1], about[0])
+    elif command.words[0] in _KINDS:
+        _KINDS[command.words[0]](cluster, command)
+    elif command.words[0] != "end":
+        _machine(cluster, command)
+
+
+def _machine(cluster: SimCluster, command: Command) -> None:
+    name = command.about[0] if command.about else ""
+    match command.words:
+        case ("power", "off"):
+            cluster.power_off(name, "somebody cut the power")
+        case ("power", "on"):
+            cluster.power_on(name)
+        case ("freeze",):
+            cluster.freeze(name)
+        case ("thaw",):
+            cluster.thaw(name)
+        case ("slow",):
+            cluster.slow_down(name, int(command.about[1]))
+        case ("upgrade",):
+            cluster.upgrade(name)
+        case ("cut",):
+            cluster.cut(frozenset(command.about))
+        case ("apart",):
+            cluster.lose((name, command.about[1]), (command.about[1], name))
+        case ("deaf",):
+            cluster.lose((command.about[1], name))
+        case ("heal",):
+            cluster.heal()
+        case ("corosync", "hang"):
+            cluster.network.hang(name)
+        case ("corosync", "resume"):
+            cluster.network.resume(name)
+        case ("agent", "kill"):
+            cluster.kill_agent(name)
+        case ("agent", "crash"):
+            process = cluster.servers[name].process
+            if process is not None:
+                process.crash_at(int(command.about[1]))
+        case ("agent", "hang" | "resume" as how):
+            process = cluster.servers[name].process
+            if process is not None and not cluster.servers[name].frozen:
+                process.hang(on=how == "hang")
+
+
+def _database(cluster: SimCluster, command: Command) -> None:
+    about, database = command.about, cluster.database
+    match command.words[1]:
+        case "down" | "up" as how:
+            database.down = how == "down"
+        case "lost":
+            database.lost.add(about[0])
+            database.look()
+        case "back":
+            database.lost.discard(about[0])
+            database.look()
+        case "stall":
+            database.stall(int(about[0]))
+        case "conflict":
+            database.trouble[about[0]].conflicts = int(about[1])
+        case "mute":
+            database.trouble[about[0]].answers_lost = int(about[1])
+
+
+def _fence(cluster: SimCluster, command: Command) -> None:
+    name, fence = command.about[0], cluster.fence
+    match command.words[1]:
+        case "fails":
+            fence.failures[name] = int(command.about[1])
+        case "hangs":
+            cluster.servers[name].fence_hangs, fence.failures[name] = True, -1
+        case "lies":
+            fence.lies.add(name)
+        case "works":
+            cluster.servers[name].fence_hangs = False
+            fence.failures.pop(name, None)
+            fence.lies.discard(name)
+
+
+def _signals(cluster: SimCluster, command: Command) -> None:
+    network = cluster.network
+    match command.words[1]:
+        case "lost":
+            network.signal_loss = int(command.about[0]) / 100
+        case "late":
+            network.signal_late = float(command.about[0])
+        case "work":
+            network.signal_loss, network.signal_late = network.times.signal_loss, 0.0
+
+
+def _host(cluster: SimCluster, command: Command) -> None:
+    """What a node's own parts do."""
+    server = cluster.servers[command.about[-1]]
+    match command.words:
+        case ("starts", how):
+            server.hypervisor.refuse_all_starts = "the host is out of memory" if how == "fail" else ""
+        case ("start", "fails"):
+            server.hypervisor.refuse_starts[cluster.vm_id(command.about[0])] = "this host lacks a device it needs"
+        case ("start", "works"):
+            server.hypervisor.refuse_starts.pop(cluster.vm_id(command.about[0]), None)
+        case ("storage", how):
+            server.pool.gone = how == "lost"
+        case ("libvirt", "down"):
+            server.hypervisor.unavailable = True
+        case ("libvirt", "up"):
+            server.hypervisor.libvirt_returns()
+
+
+def _guest(cluster: SimCluster, command: Command) -> None:
+    vm_id = cluster.vm_id(command.about[0])
+    for server in cluster.servers.values():
+        if vm_id in server.hypervisor.copies() and not server.frozen:
+            end = server.hypervisor.crash if command.words[1] == "dies" else server.hypervisor.guest_shuts_down
+            end(vm_id)
+
+
+def _customer(cluster: SimCluster, what: str, name: str) -> None:
+    change: dict[str, Callable[[Vm], Vm]] = {
+        "stop": lambda v: replace(v, desired=Desired.STOPPED, stop_mode=StopMode.HARD),
+        "start": lambda v: replace(v, desired=Desired.RUNNING),
+        "lock": lambda v: replace(v, locked=True),
+        "unlock": lambda v: replace(v, locked=False),
+        "delete": lambda v: replace(v, desired=Desired.DELETED),
+    }
+
+    def work(tx: Transaction) -> None:
+        for vm in tx.vms.where(name=name):
+            if vm.desired is not Desired.DELETED:
+                tx.vms.save(change[what](vm))
+
+    cluster.write(work)
+
+
+_KINDS: dict[str, Callable[[SimCluster, Command], None]] = {
+    "database": _database, "fence": _fence, "signals": _signals, "guest": _guest,
+    "starts": _host, "start": _host, "storage": _host, "libvirt": _host,
+}  # fmt: skip
