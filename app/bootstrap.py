@@ -18,7 +18,7 @@ from app.adapters.system.clock import SystemClock
 from app.adapters.system.health import DiskCheck
 from app.adapters.system.machine import boot_id, cores, memory_mib
 from app.adapters.system.workers import ThreadWorkers
-from app.adapters.watchdog.device import DeviceWatchdog, NoWatchdog
+from app.adapters.watchdog.device import DeviceWatchdog, NoWatchdog, OpenedByFirstFeed, timeout_kept
 from app.api import ApiDeps, create_api
 from app.config import Config
 from app.domain.events import DomainChanged
@@ -71,10 +71,11 @@ def build_pools(config: Config, registry: Registry) -> Mapping[str, Pool]:
 
 
 def build_watchdog(config: Config) -> Watchdog:
-    """The configured device, armed by this; or none."""
-    if not config.watchdog.path:
+    """The configured device, armed when it is fed for the first time; or none."""
+    path, wanted = config.watchdog.path, config.watchdog.timeout_seconds
+    if not path:
         return NoWatchdog()
-    return DeviceWatchdog(config.watchdog.path, config.watchdog.timeout_seconds)
+    return OpenedByFirstFeed(timeout_kept(path, wanted), lambda: DeviceWatchdog(path, wanted))
 
 
 def build_fence_agents(config: Config) -> FenceAgent:

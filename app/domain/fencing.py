@@ -10,7 +10,11 @@ Why time is a proof. The node feeds its watchdog only while it is quorate and a 
 notices at d that the node has left, so it left at r <= d. Whatever went round in a quorate ring was sent before r:
 the last feed was before r + silence, and by d + silence + watchdog the node has destroyed its VMs or been reset.
 With silence <= `detection_skew_seconds` nothing of it runs after d + watchdog + skew, also when its Corosync
-hangs and never tells it of the loss.
+hangs and never tells it of the loss. To open the device is to feed it: so an agent that is started again there opens it
+by its first feed, and does not open it before it has a reason to feed.
+
+Clocks. The kernel slews a clock by at most 500 ppm, so while one node counts the wait another counts up to 0.1 % less
+or more. The coordinator waits that much longer, on its own clock.
 
 A node that is frozen notices nothing while it is. When it goes on it does not feed until Corosync had the time to tell
 it what it missed (`NodeAgentSettings.pause_settle_seconds`), so its last feed is still the one before the pause. The
@@ -21,6 +25,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from app.domain.cluster import Proof
+
+#: by how much of a time the clocks of two healthy nodes may disagree on it: 500 ppm each, one fast and one slow
+CLOCK_DRIFT = 0.001
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +41,7 @@ class FencingTimes:
 
     def wait_seconds(self, watchdog_seconds: float) -> float:
         """How long a node with this watchdog must have been absent to be proven dead by time alone."""
-        return watchdog_seconds + self.detection_skew_seconds
+        return (watchdog_seconds + self.detection_skew_seconds) * (1 + CLOCK_DRIFT)
 
     def check(self, watchdog_seconds: float | None) -> None:
         """ValueError unless self-fencing ends before the watchdog, and the coordinator's wait after it."""

@@ -231,13 +231,15 @@ def _is_news(vm: Vm, seen: VmSeen) -> bool:
 
 
 def may_feed(state: NodeAgentState, now: float, settings: NodeAgentSettings) -> bool:
-    """Healthy: quorate and not cast out, or verified (after that began) that nothing runs here any more."""
+    """Healthy: quorate and not cast out, or verified (after that began) that nothing runs here any more.
+
+    An agent that has just started knows neither and does not feed: else each restart on a node that was cut off would
+    be another timeout for VMs that others already count as gone.
+    """
     if now < state.unsure_until:
         return False
     cast_out = state.node is not None and state.node.state is NodeState.FENCED
     if state.quorate and not cast_out and ring_alive(state, now, settings):
-        return True
-    if not state.quorum_known and now - state.quorum_lost_at < settings.first_word_seconds:
         return True
     if state.domains is None or state.working or state.destroying:
         return False

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import structlog
 
 from app.domain import actions as do
+from app.domain.errors import Conflict
 from app.domain.events import Event, VmWorkDone
 from app.domain.records import Image
 from app.domain.vm import Vm
@@ -38,7 +39,7 @@ def vm_work(action: do.Action, ports: AgentPorts) -> Sequence[Event]:
             raise TypeError(f"not work on a VM: {action}")
     try:
         error = _do(action, ports)
-    except (HypervisorError, StorageError, StoreUnavailable) as failed:
+    except (HypervisorError, StorageError, StoreUnavailable, Conflict) as failed:
         error = str(failed) or type(failed).__name__
     except Exception as defect:
         log.exception("unexpected failure", work=name, vm=vm_id)

@@ -4,7 +4,10 @@ from typing import Protocol
 
 
 class Watchdog(Protocol):
-    """Armed by opening, fed by writing."""
+    """Armed by opening, fed by writing.
+
+    One that is opened by its first feed may refuse that one, and so ends the agent before a VM is started.
+    """
 
     @property
     def timeout_seconds(self) -> float | None:

@@ -244,7 +244,7 @@ class SimCluster:
             store=self.database.access(name, outdated=server.outdated),
             membership=SimMembership(self.network, name),
             hypervisor=server.hypervisor,
-            watchdog=server.open_watchdog(),
+            watchdog=server,
             fence_methods=(self.fence,),
             pools={"pool": server.pool},
             workers=process.workers,

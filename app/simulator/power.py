@@ -150,18 +150,24 @@ class SimServer:
             self.process.kill()
             self.process = None
 
+    @property
+    def timeout_seconds(self) -> float | None:
+        """The watchdog port."""
+        return self.layout.watchdog_seconds
+
     def problems(self) -> tuple[str, ...]:
         """What its health check finds."""
         return ("pool",) if self.pool.gone else ()
 
-    def open_watchdog(self) -> SimWatchdog:
-        """To open the device arms it, and to open it again feeds it."""
+    def feed(self) -> None:
+        """The watchdog port: the first feed since the power came opens the device, and so arms it."""
         if self.watchdog is None:
             self.watchdog = SimWatchdog(self._clock.monotonic, self.layout.watchdog_seconds)
             self._watch(self.watchdog)
-        else:
-            self.watchdog.feed()
-        return self.watchdog
+        self.watchdog.feed()
+
+    def disarm(self) -> None:
+        """The watchdog port: nothing ends orderly here."""
 
     def _watch(self, watchdog: SimWatchdog) -> None:
         if watchdog is not self.watchdog:

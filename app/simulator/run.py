@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from app.adapters.sim.store import Change
 from app.simulator.cluster import SimCluster
+from app.simulator.defects import told_defects
 from app.simulator.invariants import Invariants, Violation
 from app.simulator.layout import Layout
 from app.simulator.perform import perform
@@ -45,14 +46,15 @@ def run_with(
     story.watch(cluster.clock)
     invariants.watch(cluster)
     violation = ""
-    try:
-        for command in commands:
-            cluster.run_until(command.at, invariants.check)
-            perform(cluster, command)
-            invariants.check()
-        if must_settle:
-            invariants.settled()
-    except Violation as error:
-        violation = str(error)
-        story.tell("!!", f"VIOLATION {violation}")
+    with told_defects(invariants.found.append):
+        try:
+            for command in commands:
+                cluster.run_until(command.at, invariants.check)
+                perform(cluster, command)
+                invariants.check()
+            if must_settle:
+                invariants.settled()
+        except Violation as error:
+            violation = str(error)
+            story.tell("!!", f"VIOLATION {violation}")
     return Outcome(tuple(story.lines), violation, cluster.clock.monotonic())

@@ -32,6 +32,11 @@ def _story(text: str, layout: Layout = THREE) -> str:
     return run(layout, parse_script(text, layout, "script"), must_settle=True).violation
 
 
+def _still_up(violation: str) -> bool:
+    """Copies run where others already count on it that none does."""
+    return "is still up" in violation or "are up" in violation
+
+
 def _first_found(seeds: range) -> str:
     for seed in seeds:
         outcome = run(*random_story(seed), must_settle=True)
@@ -74,7 +79,7 @@ def test_a_proof_by_time_at_once_is_found(monkeypatch: pytest.MonkeyPatch) -> No
         return Proof("watchdog", "surely it is dead by now")
 
     monkeypatch.setattr(coordinator_rules, "proof_by_time", at_once)
-    assert "is still up" in _story(CUT)
+    assert _still_up(_story(CUT))
 
 
 #: libvirt of n3 hangs, so its agent cannot destroy: only the watchdog can
@@ -85,7 +90,7 @@ HANDS_TIED = (
 
 def test_a_watchdog_that_is_always_fed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_agent_rules, "may_feed", lambda *_: True)
-    assert "is still up" in _story(HANDS_TIED)
+    assert _still_up(_story(HANDS_TIED))
 
 
 #: Corosync of n3 hangs: its agent still believes to be quorate
@@ -94,7 +99,7 @@ LEFT_ALONE = "1s fence fails n3 -1\n20s corosync hang n3\n50s power on n3\n80s e
 
 def test_a_word_of_corosync_that_counts_for_ever_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(node_agent_rules, "ring_alive", lambda *_: True)
-    assert "is still up" in _story(LEFT_ALONE)
+    assert _still_up(_story(LEFT_ALONE))
 
 
 #: n3 is healed after it paused its VMs and before it destroys them
@@ -162,4 +167,4 @@ def test_a_coordinator_that_trusts_its_memory_after_a_freeze_is_found(monkeypatc
     assert _story(script, layout) == ""
     monkeypatch.setattr(coordinator, "stood_still", lambda state, *_: state)
     found = [_story(script, replace(layout, seed=seed)) for seed in range(1, 30)]
-    assert any("is still up" in f for f in found)
+    assert any(_still_up(f) for f in found)

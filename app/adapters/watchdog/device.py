@@ -74,6 +74,29 @@ class DeviceWatchdog:
             os.close(descriptor)
 
 
+class OpenedByFirstFeed:
+    """A watchdog that is opened, and so armed, by its first feed. `timeout_seconds` is what it will be armed with.
+
+    To open the device is to feed it. An agent that is restarted must not do that before it knows that it may: its node
+    may be cut off, and others count how long ago it was fed last. WatchdogRefused by the first feed ends the agent.
+    """
+
+    def __init__(self, timeout_seconds: float, open_device: Callable[[], DeviceWatchdog]) -> None:
+        self.timeout_seconds: float | None = timeout_seconds
+        self._open_device = open_device
+        self._device: DeviceWatchdog | None = None
+
+    def feed(self) -> None:
+        if self._device is None:
+            self._device = self._open_device()
+        else:
+            self._device.feed()
+
+    def disarm(self) -> None:
+        if self._device is not None:
+            self._device.disarm()
+
+
 class NoWatchdog:
     """Nothing is armed. Other nodes cannot count on this node's reset; fencing must prove itself otherwise."""
 
@@ -84,6 +107,19 @@ class NoWatchdog:
 
     def disarm(self) -> None:
         return
+
+
+def timeout_kept(path: str, wanted_seconds: float) -> float:
+    """The timeout that a watchdog at that path will have; WatchdogRefused if there can be none. Opens nothing."""
+    try:
+        kind = os.stat(path).st_mode
+    except OSError as error:
+        raise WatchdogRefused(f"{path} cannot be opened: {error.strerror}{_advice(error)}") from error
+    if stat.S_ISFIFO(kind):
+        return wanted_seconds
+    if stat.S_ISCHR(kind):
+        return float(max(1, math.floor(wanted_seconds)))
+    raise WatchdogRefused(f"{path} is neither a watchdog device nor a FIFO")
 
 
 def _open(path: str) -> int:
