@@ -141,6 +141,14 @@ class Member:
     def signal(self, number: int) -> None:
         assert self._process is not None
         self._process.send_signal(number)  # `ip netns exec` became mariadbd itself
+        if number == signal.SIGSTOP:
+            while not self._stopped():  # a thread that was running stops at its next look, not at once
+                time.sleep(0.01)
+
+    def _stopped(self) -> bool:
+        assert self._process is not None
+        stats = [p.read_text() for p in Path(f"/proc/{self._process.pid}/task").glob("*/stat")]
+        return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
 
     def stop(self) -> None:
         self.signal(signal.SIGTERM)
