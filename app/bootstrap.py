@@ -23,6 +23,7 @@ from app.api import ApiDeps, create_api
 from app.config import Config
 from app.domain.events import DomainChanged
 from app.engine.agent_loop import Agent
+from app.engine.fact_log import logged
 from app.engine.inbox import Inbox
 from app.engine.periodic import Periodic
 from app.engine.ports import AgentPorts
@@ -119,7 +120,7 @@ class AgentProcess:
         registry = Registry.load()
         self._membership = build_membership(config, agent=True)
         self._hypervisor = build_hypervisor(config)
-        self._workers = ThreadWorkers(self._inbox.put_all)
+        self._workers = ThreadWorkers(logged(self._inbox.put_all))
         self._watchdog = build_watchdog(config)
         directories = {"state directory": Path(config.state_dir)}
         directories |= {f"pool {p.name}": Path(str(p.options["path"])) for p in config.pools if "path" in p.options}

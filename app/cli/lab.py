@@ -9,8 +9,9 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from app.cli.lab_demo import demo, measure
 from app.lab import network
-from app.lab.cluster import SERVICES, Lab, NodeSettings
+from app.lab.cluster import SERVICES, Lab, NodeSettings, remove_all
 
 app = typer.Typer(help="A whole cluster on this machine from real parts, and ways to break it.", no_args_is_help=True)
 Name = Annotated[str, typer.Option("--name", help="Which lab, where several run.")]
@@ -121,6 +122,16 @@ def heal(node: Node, name: Name = "lab", link: Links = None) -> None:
 
 
 @app.command()
-def down(name: Name = "lab") -> None:
+def down(
+    name: Name = "lab",
+    everything: Annotated[bool, typer.Option("--all", help="Every lab of this machine, and what labs cached.")] = False,
+) -> None:
     """Take a lab down; nothing of it is left."""
-    Lab(name).down()
+    if everything:
+        remove_all()
+    else:
+        Lab(name).down()
+
+
+app.command()(demo)
+app.command()(measure)

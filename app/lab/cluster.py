@@ -22,13 +22,22 @@ from app.lab.tear_down import tear_down
 from app.lab.units import is_running, kill_unit, load_unit_state, load_units, start_unit
 from app.lab.wait import wait_until
 
-__all__ = ["SERVICES", "Lab", "NodeSettings"]
+__all__ = ["SERVICES", "Lab", "NodeSettings", "remove_all"]
 Progress = Callable[[str], None]
 _IMAGE_FILES = {"path": "disk", "kernel": "kernel", "initrd": "initrd"}
 
 
 def _quiet(_: str) -> None:
     pass
+
+
+def remove_all(root: Path = ROOT, cache: Path = CACHE) -> None:
+    """Every lab below `root`, also one of which only namespaces are left, and all that labs cached."""
+    known = {path.name for path in root.iterdir() if path.is_dir()} if root.is_dir() else set()
+    for name in sorted(known | network.labs_with_namespaces()):
+        tear_down(name, LabPaths(root / name))
+    for directory in (root, cache):
+        shutil.rmtree(directory, ignore_errors=True)
 
 
 class Lab:

@@ -108,6 +108,13 @@ def existing_namespaces(lab: str) -> list[str]:
     return sorted(p.name for p in directory.iterdir() if p.name.startswith(prefix) and "-" not in p.name[len(prefix) :])
 
 
+def labs_with_namespaces() -> set[str]:
+    """The names of labs of which at least a namespace is there."""
+    directory = Path("/run/netns")
+    found = directory.iterdir() if directory.is_dir() else ()
+    return {parts[1] for p in found if len(parts := p.name.split("-")) == 3 and parts[0] == "hf"}
+
+
 def delete_namespace(namespace: str) -> None:
     _run(["ip", "netns", "del", namespace])
 

@@ -10,11 +10,13 @@ QEMU that hangs keeps its calls waiting: so such a call waits alone. What is lef
 """
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 
 import libvirt
+import structlog
 
 from app.adapters.libvirt.devices import DiskCache
 from app.adapters.libvirt.domain_xml import HostChoices, build_domain
@@ -27,6 +29,8 @@ from app.adapters.libvirt.watcher import Watcher
 from app.domain.events import DomainFact, DomainState
 from app.domain.vm import StopMode
 from app.ports.hypervisor import DomainSpec, HypervisorError, HypervisorUnavailable
+
+log = structlog.get_logger(__name__)
 
 #: What QEMU says when another process holds the lock of an image: block/file-posix.c.
 _LOCK_WORDS = ('Failed to get "write" lock', 'Failed to get shared "write" lock')
@@ -86,6 +90,7 @@ class LibvirtHypervisor:
 
     def start(self, spec: DomainSpec) -> None:
         """Define and start. What was defined for a start that failed is removed again."""
+        began = time.monotonic()
         xml = build_domain(spec, self._host)
         with self._calling(f"start VM {spec.vm_id}") as connection:
             with self._defining:
@@ -95,6 +100,7 @@ class LibvirtHypervisor:
                     if known[0].isActive():
                         return
                 domain = connection.defineXML(xml)
+            defined = time.monotonic()
             try:
                 domain.create()
             except libvirt.libvirtError:
@@ -103,6 +109,8 @@ class LibvirtHypervisor:
                 with suppress(libvirt.libvirtError):
                     domain.undefineFlags(self._driver.undefine_flags)
                 raise
+        took = {"define_ms": round((defined - began) * 1000), "create_ms": round((time.monotonic() - defined) * 1000)}
+        log.info("domain started", vm=spec.vm_id, generation=spec.generation, **took)
 
     def stop(self, vm_id: int, generation: int, mode: StopMode) -> None:
         """The domain stays defined and tells how it ended."""
