@@ -17,6 +17,7 @@ from app.adapters.single.membership import SingleNodeMembership
 from app.adapters.system.clock import SystemClock
 from app.adapters.system.health import DiskCheck
 from app.adapters.system.machine import boot_id, cores, memory_mib
+from app.adapters.system.service_notify import ServiceNotify
 from app.adapters.system.workers import ThreadWorkers
 from app.adapters.watchdog.device import DeviceWatchdog, NoWatchdog, OpenedByFirstFeed, timeout_kept
 from app.api import ApiDeps, create_api
@@ -41,6 +42,9 @@ from app.services.report_observed import NodeFacts
 from app.services.report_paths import changed, report_paths
 
 log = structlog.get_logger(__name__)
+
+#: how often the API tells systemd that it lives
+ALIVE_SECONDS = 5.0
 
 
 def build_store(config: Config) -> SqlStore:
@@ -156,7 +160,10 @@ class AgentProcess:
             watch.start()
         for side in self._side:
             side.start()
-        self._agent.run(self._stop.is_set)
+        systemd = ServiceNotify()
+        systemd.ready()
+        self._agent.run(self._stop.is_set, alive=systemd.alive)
+        systemd.stopping()
         for side in self._side:
             side.stop()
         for watch in self._watches:
@@ -192,7 +199,10 @@ def serve_api(config: Config, stop: threading.Event) -> None:
     servers = [ApiServer(create_api(deps), **where) for where in _listens(config)]
     for server in servers:
         server.start()
-    stop.wait()
+    systemd = ServiceNotify()
+    systemd.ready()
+    while not stop.wait(timeout=ALIVE_SECONDS):
+        systemd.alive()
     for server in servers:
         server.stop()
     membership.stop()

@@ -37,7 +37,10 @@ class Agent:
         for action in (*lead, *own):
             execute(action, self.ports)
 
-    def run(self, stopped: Callable[[], bool], *, interval_seconds: float = 0.2) -> None:
-        """Rounds until `stopped`: at once when a fact comes in, else every interval."""
+    def run(
+        self, stopped: Callable[[], bool], *, interval_seconds: float = 0.2, alive: Callable[[], None] = lambda: None
+    ) -> None:
+        """Rounds until `stopped`: at once when a fact comes in, else every interval. `alive` is told of each."""
         while not stopped():
             self.tick(self.inbox.drain(interval_seconds))
+            alive()
