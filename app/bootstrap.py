@@ -17,12 +17,14 @@ from app.adapters.single.membership import SingleNodeMembership
 from app.adapters.system.clock import SystemClock
 from app.adapters.system.health import DiskCheck
 from app.adapters.system.machine import boot_id, cores, memory_mib
+from app.adapters.system.no_hypervisor import NoHypervisor
 from app.adapters.system.service_notify import ServiceNotify
 from app.adapters.system.workers import ThreadWorkers
 from app.adapters.watchdog.device import DeviceWatchdog, NoWatchdog, OpenedByFirstFeed, timeout_kept
 from app.api import ApiDeps, create_api
 from app.config import Config
 from app.domain.events import DomainChanged
+from app.domain.node import NodeRole
 from app.engine.agent_loop import Agent
 from app.engine.fact_log import logged
 from app.engine.inbox import Inbox
@@ -31,6 +33,7 @@ from app.engine.ports import AgentPorts
 from app.plugin_api.drivers import NetworkContext
 from app.plugin_api.registry import Registry
 from app.ports.billing import Delivery
+from app.ports.hypervisor import Hypervisor
 from app.ports.membership import Membership
 from app.ports.network import PathReport, PathWatch
 from app.ports.storage import Pool
@@ -64,8 +67,10 @@ def build_membership(config: Config, *, agent: bool) -> Membership:
     return CorosyncMembership({m.id: m.name for m in config.membership.members}, agent=agent)
 
 
-def build_hypervisor(config: Config) -> LibvirtHypervisor:
-    """libvirt on this node. QEMU writes the consoles itself, so their directory must be there first."""
+def build_hypervisor(config: Config) -> Hypervisor:
+    """libvirt on this node, none on a witness. QEMU writes the consoles itself, so their directory must be there."""
+    if config.node.role is NodeRole.WITNESS:
+        return NoHypervisor()
     Path(config.libvirt.console_dir).mkdir(parents=True, exist_ok=True)
     return LibvirtHypervisor(config.libvirt.uri, config.libvirt.domain_type, config.libvirt.console_dir)
 

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from app.cli.lab_demo import demo, measure
 from app.lab import network
-from app.lab.cluster import SERVICES, Lab, NodeSettings, remove_all
+from app.lab.cluster import SERVICES, Lab, NodeSettings, Token, remove_all
 
 app = typer.Typer(help="A whole cluster on this machine from real parts, and ways to break it.", no_args_is_help=True)
 Name = Annotated[str, typer.Option("--name", help="Which lab, where several run.")]
@@ -25,9 +25,11 @@ def up(
     name: Name = "lab",
     nodes: Annotated[int, typer.Option(min=1, max=9, help="Compute nodes.")] = 3,
     spares: Annotated[int, typer.Option(min=0, max=3, help="Nodes kept empty until a failure.")] = 0,
+    witnesses: Annotated[int, typer.Option(min=0, max=1, help="Nodes that vote and host nothing.")] = 0,
     memory_mib: Annotated[int, typer.Option(help="What each node may promise to VMs, in MiB.")] = 8192,
     services: Annotated[str, typer.Option(help="Comma-separated.")] = ",".join(SERVICES),
     token_milliseconds: Annotated[int, typer.Option(help="Corosync's token timeout.")] = 1000,
+    token_coefficient_milliseconds: Annotated[int, typer.Option(help="Added to it for each node above two.")] = 650,
     encrypted: Annotated[bool, typer.Option(help="Encrypt Corosync's traffic.")] = False,
     watchdog_seconds: Annotated[float, typer.Option(help="Timeout of each node's lab watchdog.")] = 8,
 ) -> None:
@@ -35,11 +37,12 @@ def up(
     lab = Lab(name)
     settings = [NodeSettings(memory_mib=memory_mib)] * nodes
     settings += [NodeSettings(role="spare", memory_mib=memory_mib)] * spares
+    settings += [NodeSettings(role="witness")] * witnesses
     with console.status("starting") as line:
         lab.up(
             settings,
             tuple(services.split(",")),
-            token_milliseconds=token_milliseconds,
+            token=Token(token_milliseconds, token_coefficient_milliseconds),
             encrypted=encrypted,
             watchdog_seconds=watchdog_seconds,
             progress=lambda step: line.update(f"lab {name}: {step}"),

@@ -42,7 +42,7 @@ class Order:
 
     nodes: tuple[NodeSettings, ...]
     services: tuple[str, ...]
-    token_milliseconds: int
+    token: corosync.Token
     encrypted: bool
     watchdog_seconds: float
     config: Mapping[str, Mapping[str, Any]]
@@ -83,7 +83,7 @@ class BringUp:
         key = corosync.new_key() if order.encrypted else None
         for node in lab.nodes:
             etc = self._paths.node(node.name).inside("/etc/corosync")
-            corosync.write_config(etc, lab.nodes, order.token_milliseconds, key)
+            corosync.write_config(etc, lab.nodes, order.token, key)
         self._write_config(lab, order.config)
         self._prepare_services(lab)
         self._progress("power")
@@ -192,20 +192,21 @@ class BringUp:
                 "agent": Unit(product("agent"), enabled=False, restart=True),
                 "api": Unit(product("api"), enabled=False, restart=True),
             }
-            for name in lab.services:
+            for name in lab.services_of(node):
                 save_unit(here, name, units[name])
 
     def _wait_for_base(self, lab: LabState) -> None:
         if "libvirt" in lab.services:
             self._progress("libvirt")
+            hosts = [node for node in lab.nodes if "libvirt" in lab.services_of(node)]
             first = self._paths.node(lab.nodes[0].name)
             wait_until(lambda: libvirt_daemon.answers(first), self._timeout, "libvirt on n1")
             if not self._capabilities.is_dir():
                 libvirt_daemon.keep_capabilities(first, self._capabilities)
-                for node in lab.nodes[1:]:
+                for node in hosts[1:]:
                     libvirt_daemon.prepare(self._paths.node(node.name), self._capabilities)
                     inside.start(self._paths, node.name, "libvirt")
-            for node in lab.nodes[1:]:
+            for node in hosts[1:]:
                 here = self._paths.node(node.name)
                 wait_until(lambda here=here: libvirt_daemon.answers(here), self._timeout, f"libvirt on {node.name}")  # type: ignore[misc]
         if "database" in lab.services:

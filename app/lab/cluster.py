@@ -13,6 +13,7 @@ from typing import Any
 
 from app.lab import fence_agent, inside, network, power
 from app.lab.bring_up import PRODUCT, SERVICES, BringUp, NodeSettings, Order, guest_image
+from app.lab.corosync import Token
 from app.lab.errors import LabError
 from app.lab.paths import CACHE, CONFIG_IN_NODE, ROOT, LabPaths, NodePaths
 from app.lab.power_on import power_on
@@ -22,8 +23,9 @@ from app.lab.tear_down import tear_down
 from app.lab.units import is_running, kill_unit, load_unit_state, load_units, start_unit
 from app.lab.wait import wait_until
 
-__all__ = ["SERVICES", "Lab", "NodeSettings", "remove_all"]
+__all__ = ["SERVICES", "Lab", "NodeSettings", "Token", "remove_all"]
 Progress = Callable[[str], None]
+QEMU = "/usr/bin/qemu-system-x86_64"
 _IMAGE_FILES = {"path": "disk", "kernel": "kernel", "initrd": "initrd"}
 
 
@@ -57,7 +59,7 @@ class Lab:
         nodes: int | Sequence[NodeSettings] = 3,
         services: Sequence[str] = SERVICES,
         *,
-        token_milliseconds: int = 1000,
+        token: Token | None = None,
         encrypted: bool = False,
         watchdog_seconds: float = 8,
         config: Mapping[str, Mapping[str, Any]] | None = None,
@@ -74,7 +76,7 @@ class Lab:
         order = Order(
             nodes=tuple(settings),
             services=tuple(services),
-            token_milliseconds=token_milliseconds,
+            token=token or Token(),
             encrypted=encrypted,
             watchdog_seconds=watchdog_seconds,
             config=config or {},
@@ -235,6 +237,32 @@ class Lab:
             kill_unit(self._node(node), "agent", restart=True, signal_number=signal.SIGTERM)
         else:
             self._start(node, "agent")
+
+    def stop_agent(self, node: str) -> None:
+        """SIGSTOP the agent alone; the rest of the node goes on. Its end is the watchdog's business."""
+        record(self.paths, "stop-agent", node, "lab")
+        state = load_unit_state(self._node(node), "agent")
+        if state is None or state.process is None:
+            raise LabError(f"no agent runs on {node}")
+        state.process.send(signal.SIGSTOP)
+
+    def kill_guest(self, node: str, vm_id: int) -> None:
+        """SIGKILL the QEMU of a VM. Errors: LabError when it has none on this node."""
+        mark = f"guest=hf-{vm_id},".encode()
+        found = [
+            pid for pid in power.processes_of(self.state, node) if mark in Path(f"/proc/{pid}/cmdline").read_bytes()
+        ]
+        if not found:
+            raise LabError(f"VM {vm_id} has no QEMU on {node}")
+        record(self.paths, "kill-guest", node, "lab", vm=vm_id)
+        Process.of(found[0]).send(signal.SIGKILL)
+
+    def break_starts(self, node: str) -> None:
+        """No QEMU can be started on this node any more; what runs goes on."""
+        self.run(node, ["mount", "--bind", "/bin/false", QEMU])
+
+    def mend_starts(self, node: str) -> None:
+        self.run(node, ["umount", QEMU])
 
     def kill_database(self, node: str) -> None:
         self._kill(node, "database", restart=False)

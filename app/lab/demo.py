@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from app.lab.budget import read_budget
 from app.lab.cloud import Cloud
-from app.lab.cluster import Lab, NodeSettings
+from app.lab.cluster import Lab, NodeSettings, Token
 from app.lab.double_writes import inspect_volume
 from app.lab.errors import LabError
 from app.lab.figures import Figures, read_figures
@@ -16,6 +16,8 @@ from app.lab.opening import create_on, open_cloud
 
 RECOVERY_SECONDS_MAX = 180.0
 LOOK_EVERY_SECONDS = 0.25
+#: the token is 1000 ms on three nodes, too
+TOKEN = Token(1000, per_node_milliseconds=0)
 
 
 @dataclass(frozen=True)
@@ -49,7 +51,7 @@ class DemoOrder:
 
 def run_demo(lab: Lab, order: DemoOrder, onlooker: Onlooker) -> tuple[Figures, Cloud]:
     """Bring the lab up, fill the last node, cut its power, wait until all run again. The lab is left up."""
-    lab.up([NodeSettings()] * order.nodes, progress=onlooker.phase)
+    lab.up([NodeSettings()] * order.nodes, token=TOKEN, progress=onlooker.phase)
     onlooker.phase("first tokens, plan and image")
     cloud = open_cloud(lab)
     victim = lab.nodes[-1]

@@ -9,9 +9,11 @@ from pathlib import Path
 
 from app.lab.paths import NodePaths
 
-ARGV = ("libvirtd", "--config", "/etc/libvirt/libvirtd.conf", "--pid-file", "/run/libvirt/libvirtd.pid")
+# --listen: live migration is from daemon to daemon; plain TCP, for nothing but this lab's nodes is in their network
+ARGV = ("libvirtd", "--listen", "--config", "/etc/libvirt/libvirtd.conf", "--pid-file", "/run/libvirt/libvirtd.pid")
 _LIBVIRTD = """listen_tls = 0
-listen_tcp = 0
+listen_tcp = 1
+auth_tcp = "none"
 unix_sock_group = "root"
 unix_sock_rw_perms = "0700"
 auth_unix_rw = "none"

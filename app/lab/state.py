@@ -55,6 +55,10 @@ class LabState:
     gateway_port: int = 0
     extra: dict[str, str] = field(default_factory=dict)
 
+    def services_of(self, node: NodeState) -> tuple[str, ...]:
+        """What runs on that node: a witness votes and remembers, and has no hypervisor."""
+        return tuple(s for s in self.services if s != "libvirt" or node.role != "witness")
+
     def node(self, name: str) -> NodeState:
         for node in self.nodes:
             if node.name == name:
