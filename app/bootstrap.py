@@ -13,6 +13,7 @@ from app.adapters.db import schema
 from app.adapters.db.store import SqlStore
 from app.adapters.fencing.fence_agents import FenceAgent, FenceDevice
 from app.adapters.libvirt.hypervisor import LibvirtHypervisor
+from app.adapters.libvirt.migration import MigrationChoices
 from app.adapters.single.membership import SingleNodeMembership
 from app.adapters.system.clock import SystemClock
 from app.adapters.system.health import DiskCheck
@@ -72,7 +73,11 @@ def build_hypervisor(config: Config) -> Hypervisor:
     if config.node.role is NodeRole.WITNESS:
         return NoHypervisor()
     Path(config.libvirt.console_dir).mkdir(parents=True, exist_ok=True)
-    return LibvirtHypervisor(config.libvirt.uri, config.libvirt.domain_type, config.libvirt.console_dir)
+    way = config.migration
+    choices = MigrationChoices(way.uri, way.data_uri, way.tls, way.unsafe, way.bandwidth_mib_per_second_max)
+    return LibvirtHypervisor(
+        config.libvirt.uri, config.libvirt.domain_type, config.libvirt.console_dir, migration=choices
+    )
 
 
 def build_pools(config: Config, registry: Registry) -> Mapping[str, Pool]:

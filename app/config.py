@@ -65,6 +65,22 @@ class LibvirtSection(_Section):
     console_dir: str = "/var/log/holdfast/console"
 
 
+class MigrationSection(_Section):
+    """How live migration reaches the other nodes; see MigrationChoices in app/adapters/libvirt/migration.py.
+
+    `{address}` and `{node}` in the URIs stand for the target's. It is given up without progress for `stall_seconds`, or
+    after `seconds_max`.
+    """
+
+    uri: str = "qemu+tls://{address}/system"
+    data_uri: str = "tcp://{address}"
+    tls: bool = True
+    unsafe: bool = False
+    bandwidth_mib_per_second_max: int = Field(0, ge=0)
+    stall_seconds: float = Field(60.0, gt=0)
+    seconds_max: float = Field(900.0, gt=0)
+
+
 class WatchdogSection(_Section):
     """`path` empty: no watchdog, and so no proof by time for this node."""
 
@@ -129,6 +145,7 @@ class Config(_Section):
     database: DatabaseSection = DatabaseSection()
     membership: MembershipSection = MembershipSection()
     libvirt: LibvirtSection = LibvirtSection()
+    migration: MigrationSection = MigrationSection()
     watchdog: WatchdogSection = WatchdogSection()
     recovery: RecoverySection = RecoverySection()
     fence_devices: tuple[FenceDeviceSection, ...] = ()
@@ -164,6 +181,8 @@ class Config(_Section):
         return NodeAgentSettings(
             self_fence_seconds=self.recovery.self_fence_seconds,
             starts_max=self.recovery.starts_per_node_max,
+            move_stall_seconds=self.migration.stall_seconds,
+            move_seconds_max=self.migration.seconds_max,
         )
 
 

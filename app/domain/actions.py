@@ -7,6 +7,8 @@ for both cores decide by level (what is, what should be), not by edge.
 from dataclasses import dataclass
 
 from app.domain.cluster import Proof
+from app.domain.migration import MoveEnd
+from app.domain.moves import MovePlan
 from app.domain.recovery import RecoveryPlan
 from app.domain.vm import PowerSeen, StopMode, Vm
 
@@ -81,6 +83,47 @@ class ResetVm:
     vm_id: int
     generation: int
     mode: StopMode
+
+
+@dataclass(frozen=True, slots=True)
+class MigrateVm:
+    """Begin the live migration to `vm.migrating_to`; it goes on by itself -> VmWorkDone("migrate").
+
+    Same `not_after` as StartVm.
+    """
+
+    vm: Vm
+    not_after: float
+
+
+@dataclass(frozen=True, slots=True)
+class AbortMove:
+    """Ask the hypervisor to give up the migration that is under way -> VmWorkDone("abort")."""
+
+    vm_id: int
+    generation: int
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class NoteMove:
+    """Write how far the migration is, in percent -> Written("move-17") | StoreLost."""
+
+    vm_id: int
+    generation: int
+    passenger: int
+    percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class EndMove:
+    """Attest how the migration ended (see `migration`) -> Written("move-17") | StoreLost."""
+
+    vm_id: int
+    generation: int
+    passenger: int
+    how: MoveEnd
+    error: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +235,14 @@ class CommitPlan:
 
 
 @dataclass(frozen=True, slots=True)
+class CommitMoves:
+    """Begin migrations, and cancel those that have become pointless -> Written("moves")."""
+
+    epoch: int
+    plan: MovePlan
+
+
+@dataclass(frozen=True, slots=True)
 class CloseIncident:
     """Every VM of the incident is verified, or no longer wanted -> Written("close")."""
 
@@ -222,6 +273,10 @@ Action = (
     | ResumeVm
     | ResetVm
     | RemoveVm
+    | MigrateVm
+    | AbortMove
+    | NoteMove
+    | EndMove
     | Report
     | CheckHealth
     | Rejoin
@@ -233,6 +288,7 @@ Action = (
     | NoteStep
     | RecordProof
     | CommitPlan
+    | CommitMoves
     | CloseIncident
     | SendSignal
 )

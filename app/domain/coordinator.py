@@ -92,7 +92,7 @@ def _take_in(
         case ViewLoaded(view, asked_at):
             return _view(state, now, view, asked_at)
         case Written(what, node):
-            if what in ("plan", "cancel"):
+            if what in ("plan", "cancel", "moves"):
                 actions.append(SendSignal("look"))
             fences = {n: p for n, p in state.fences.items() if what != "plan" or n != node}
             writing = state.writing - {f"{what}:{node}"}

@@ -15,6 +15,7 @@ from app.domain.actions import (
     RecordProof,
 )
 from app.domain.cluster import ClusterView, Incident, IncidentPhase, Proof
+from app.domain.coordinator_moves import decide_moves
 from app.domain.coordinator_settings import CoordinatorSettings
 from app.domain.coordinator_state import CoordinatorState
 from app.domain.events import FenceAttempted
@@ -24,7 +25,7 @@ from app.domain.recovery import plan_recovery, plan_waiting
 from app.domain.replace import replace
 
 #: the kinds of writes; a write in flight is known as "kind:node"
-WRITES = frozenset({"open", "cancel", "proof", "plan", "close", "note"})
+WRITES = frozenset({"open", "cancel", "proof", "plan", "close", "note", "moves"})
 
 
 def decide(state: CoordinatorState, now: float, settings: CoordinatorSettings) -> tuple[CoordinatorState, list[Action]]:
@@ -38,6 +39,7 @@ def decide(state: CoordinatorState, now: float, settings: CoordinatorSettings) -
     if current:
         state = _close_finished(state, view, actions)
         state = _place_waiting(state, actions)
+        state = decide_moves(state, now, settings, actions)
     return state, actions
 
 

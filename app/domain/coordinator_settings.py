@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from app.domain.fencing import FencingTimes
+from app.domain.rebalance import RebalanceSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,3 +27,6 @@ class CoordinatorSettings:
     pause_seconds_max: float = 2.0
     #: after such a pause nothing is decided for so long: by then Corosync has said what we missed
     pause_settle_seconds: float = 2.0
+    #: after a migration failed the next try waits; the pause doubles
+    move_retry_seconds: float = 15.0
+    rebalance: RebalanceSettings = field(default_factory=RebalanceSettings)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from app.domain.cluster import ClusterView
 from app.domain.fencing import FenceProgress
+from app.domain.rebalance import RebalanceMemory
 from app.domain.replace import replace
 
 
@@ -39,6 +40,9 @@ class CoordinatorState:
     writing: frozenset[str] = frozenset()
     lead_sent_at: float = 0.0
     fences: Mapping[str, FenceProgress] = field(default_factory=dict)
+    #: VM -> (tries that failed, until when its next migration waits)
+    moves_rest: Mapping[int, tuple[int, float]] = field(default_factory=dict)
+    rebalance: RebalanceMemory = field(default_factory=RebalanceMemory)
 
     @property
     def leading(self) -> bool:

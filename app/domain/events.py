@@ -54,10 +54,21 @@ class DomainState(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class MoveFact:
+    """The newest outgoing migration of a domain that is up here. `error` is empty while it runs. Memory in MiB."""
+
+    running: bool
+    percent: int = 0
+    remaining_mib: int = 0
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class DomainFact:
     """One domain of this node. `guest_alive` is None where this hypervisor cannot tell.
 
-    `ended` says why a domain that is off went off: `shutdown` (from inside), `destroyed`, `crashed`, or empty.
+    `ended` says why a domain that is off went off: `shutdown` (from inside), `destroyed`, `crashed`, `migrated`, or
+    empty.
     """
 
     vm_id: int
@@ -65,6 +76,7 @@ class DomainFact:
     state: DomainState
     guest_alive: bool | None = None
     ended: str = ""
+    move: MoveFact | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,6 +121,8 @@ class DesiredLoaded:
     node: Node | None
     vms: tuple[Vm, ...]
     asked_at: float
+    #: VMs of other nodes that are migrating to this one
+    incoming: tuple[Vm, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

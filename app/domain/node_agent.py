@@ -19,6 +19,7 @@ older than `lease_seconds`, and shows this node ONLINE and the VM here in this g
 
 from collections.abc import Sequence
 
+from app.domain import node_agent_moves as moves
 from app.domain import node_agent_rules as rules
 from app.domain.actions import Action, CheckHealth, FeedWatchdog, ListDomains, LoadDesired, SendSignal
 from app.domain.events import (
@@ -78,14 +79,17 @@ def _take_in(state: NodeAgentState, now: float, event: Event, settings: NodeAgen
             return replace(state, domains_wanted=True)
         case DomainsListed(domains):
             listed = {d.vm_id: d for d in domains}
-            return replace(state, domains=listed, domains_at=state.listing_at, listing=False, hypervisor_error="")
+            state = replace(state, domains=listed, domains_at=state.listing_at, listing=False, hypervisor_error="")
+            return moves.listed(state, now)
         case HypervisorLost(error):
             return replace(state, domains=None, listing=False, hypervisor_error=error)
-        case DesiredLoaded(node, vms, asked_at):
+        case DesiredLoaded(node, vms, asked_at, incoming):
             by_id = {v.id: v for v in vms}
-            return replace(
-                state, node=node, desired=by_id, desired_at=asked_at, loading=False, report_due=True, store_error=""
-            )
+            state = replace(
+                state, node=node, desired=by_id, desired_at=asked_at, loading=False, report_due=True, store_error="",
+                incoming={v.id: v for v in incoming},
+            )  # fmt: skip
+            return moves.desired(state)
         case VmWorkDone():
             return rules.work_done(state, now, event, settings)
         case HealthChecked(problems):
@@ -94,6 +98,11 @@ def _take_in(state: NodeAgentState, now: float, event: Event, settings: NodeAgen
             return replace(state, reporting=False, desired_wanted=True, report_confirmed=True, report_ended_at=now)
         case Written("rejoin"):
             return replace(state, rejoining=False, desired_wanted=True)
+        case Written(what) if what.startswith("move-"):
+            return moves.written(state, now, int(what.removeprefix("move-")), known=True)
+        case StoreLost(what, error) if what.startswith("move-"):
+            lost = replace(state, store_error=error, store_retry_at=now + settings.store_retry_seconds)
+            return moves.written(lost, now, int(what.removeprefix("move-")), known=False)
         case StoreLost(what, error) if what in ("desired", "report", "rejoin"):
             flags = {"desired": "loading", "report": "reporting", "rejoin": "rejoining"}
             lost = replace(state, store_error=error, store_retry_at=now + settings.store_retry_seconds)
@@ -124,6 +133,9 @@ def _look(state: NodeAgentState, now: float, settings: NodeAgentSettings, action
         # It says when it was sent, in milliseconds: only that much is known when it comes round.
         actions.append(SendSignal("here", epoch=int(now * 1000)))
         state = replace(state, ring_asked_at=now)
+    if state.tell_wanted:
+        actions.append(SendSignal("look"))
+        state = replace(state, tell_wanted=False)
     if not state.listing and (state.domains_wanted or now >= state.domains_due_at):
         actions.append(ListDomains())
         pause = settings.domains_fast_seconds if rules.in_a_hurry(state) else settings.domains_interval_seconds

@@ -1,5 +1,6 @@
 """The rules of `node_agent`, each a function of the level. See there for their order and the invariants."""
 
+from app.domain import node_agent_moves as moves
 from app.domain.actions import (
     Action,
     DestroyVm,
@@ -48,6 +49,13 @@ def destroy_stale(state: NodeAgentState, now: float, actions: list[Action]) -> N
         return state
     for fact in state.domains.values():
         vm = state.desired.get(fact.vm_id)
+        if vm is not None and vm.generation == fact.generation:
+            continue
+        if moves.is_passenger(state, fact):
+            continue
+        if moves.may_be_passenger(state, fact):
+            state = replace(state, desired_wanted=True)
+            continue
         if (vm is None or vm.generation != fact.generation) and not _held(state, fact.vm_id, now):
             why = "not assigned to this node" if vm is None else f"stale, generation {vm.generation} is the valid one"
             state = _destroy(state, fact, why, actions)
@@ -58,11 +66,14 @@ def reconcile(state: NodeAgentState, now: float, settings: NodeAgentSettings, ac
     """Make each VM of this node what the database wants it to be."""
     if not may_host(state, now, settings) or state.desired is None or state.domains is None:
         return state
+    domains = state.domains
     order = sorted(state.desired.values(), key=lambda v: (-v.priority, v.id))
     for vm in order:
         busy = vm.id in state.working or _held(state, vm.id, now) or not _listed_since(state, vm.id)
-        if not busy:
-            state = _one(state, now, vm, state.domains.get(vm.id), settings, actions)
+        if not busy and vm.migrating_to is not None:
+            state = moves.away(state, now, vm, domains.get(vm.id), settings, actions)
+        elif not busy:
+            state = _one(state, now, vm, domains.get(vm.id), settings, actions)
     return state
 
 
@@ -202,6 +213,8 @@ def _seen(state: NodeAgentState, now: float, vm: Vm, settings: NodeAgentSettings
     if fact is not None and fact.generation != vm.generation:
         return None
     resets = _resets(state, vm)
+    if vm.migrating_to is not None and (fact is None or fact.state not in _UP):
+        return None  # how the migration ended is written first
     if fact is not None and fact.state in _UP:
         power = PowerSeen.RUNNING if fact.state is DomainState.RUNNING else PowerSeen.PAUSED
         alive = power is PowerSeen.RUNNING and fact.guest_alive is not False
@@ -249,7 +262,7 @@ def may_feed(state: NodeAgentState, now: float, settings: NodeAgentSettings) -> 
 
 def in_a_hurry(state: NodeAgentState) -> bool:
     """True while something is expected to change soon: the domains are then listed more often."""
-    if not state.quorate or state.working or state.destroying:
+    if not state.quorate or state.working or state.destroying or state.moves or state.incoming:
         return True
     wanted = [v for v in (state.desired or {}).values() if v.wants_to_run]
     return any(not v.verified for v in wanted) or (state.node is not None and state.node.state is not NodeState.ONLINE)
@@ -268,6 +281,8 @@ def work_done(state: NodeAgentState, now: float, event: VmWorkDone, settings: No
     )
     if event.work == "remove":
         return replace(state, desired_wanted=True)
+    if event.work == "migrate":
+        return moves.began(state, event.vm_id, event.error)
     if event.work == "reset" and not event.error:
         vm = (state.desired or {}).get(event.vm_id)
         return replace(state, resets={**state.resets, event.vm_id: vm.resets_wanted if vm else 0})

@@ -33,6 +33,10 @@ class NodeAgentSettings:
     #: as being in the ring. The silence must not be above `FencingTimes.detection_skew_seconds`: see `fencing`.
     ring_interval_seconds: float = 1.0
     ring_silence_seconds: float = 2.0
+    #: a live migration is given up when so long nothing of what is left gets less, or when it takes longer than that
+    move_stall_seconds: float = 60.0
+    move_seconds_max: float = 900.0
+    move_note_seconds: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,20 @@ class Trouble:
     failures: int
     retry_at: float
     error: str
+
+
+@dataclass(frozen=True, slots=True)
+class Moving:
+    """A migration away from here that this agent began or found. `given_up`: why it was aborted, or did not begin."""
+
+    passenger: int
+    begun_at: float
+    least_mib: int | None = None
+    least_at: float = 0.0
+    noted_percent: int = 0
+    noted_at: float = 0.0
+    given_up: str = ""
+    aborted_at: float = float("-inf")
 
 
 @dataclass(frozen=True)  # no slots: see `replace`
@@ -71,6 +89,7 @@ class NodeAgentState:
 
     node: Node | None = None
     desired: Mapping[int, Vm] | None = None
+    incoming: Mapping[int, Vm] = field(default_factory=dict)
     desired_at: float = -1.0
     loading: bool = False
     desired_wanted: bool = True
@@ -94,6 +113,15 @@ class NodeAgentState:
     #: when work on a VM ended (what was listed before says nothing about it now), and until when not to try again
     touched_at: Mapping[int, float] = field(default_factory=dict)
     hold_until: Mapping[int, float] = field(default_factory=dict)
+
+    #: migrations away from here by VM, and those of them that a write is in flight about
+    moves: Mapping[int, Moving] = field(default_factory=dict)
+    move_writes: frozenset[int] = frozenset()
+    move_written_at: float = -1.0
+    #: VM -> (generation, when it was first listed): a copy is judged a stranger only by a reading that began later
+    first_listed: Mapping[int, tuple[int, float]] = field(default_factory=dict)
+    #: the others should look at the database
+    tell_wanted: bool = False
 
     reporting: bool = False
     #: a reading of the database came that no report has been made from yet

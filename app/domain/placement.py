@@ -53,11 +53,13 @@ class NoRoom:
 
 
 def loads_of(view: ClusterView) -> dict[str, Load]:
-    """The load of every node by name. A VM counts where it is assigned and wanted running."""
+    """The load of every node by name. A VM counts where it is assigned and wanted running, and where it migrates to."""
     loads = {n.name: Load(n, 0, 0) for n in view.nodes}
     for vm in view.vms:
         if vm.node in loads and vm.desired is Desired.RUNNING:
             loads[vm.node] = loads[vm.node].plus(vm)
+        if vm.migrating_to in loads and vm.desired is Desired.RUNNING:
+            loads[vm.migrating_to] = loads[vm.migrating_to].plus(vm)
     return loads
 
 

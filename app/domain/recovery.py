@@ -62,7 +62,7 @@ def plan_recovery(view: ClusterView, failed: str) -> RecoveryPlan:
     """Spread the VMs of `failed` over the others. The caller holds the proof that it is fenced."""
     theirs = [v for v in view.vms if v.node == failed]
     owed = [v for v in theirs if v.wants_to_run]
-    released = tuple(Released(v.id, v.generation + 1) for v in theirs if not v.wants_to_run)
+    released = tuple(Released(v.id, v.next_generation) for v in theirs if not v.wants_to_run)
     assigned, unplaced = _place(view, owed, exclude=frozenset({failed}), recovery=True)
     return RecoveryPlan(failed, assigned, unplaced, released)
 
@@ -110,10 +110,12 @@ def _place(
     for vm in start_order(vms):
         choice = choose_node(loads.values(), vm, recovery=recovery)
         if isinstance(choice, NoRoom):
-            unplaced.append(Unplaced(vm.id, vm.generation + (1 if vm.node is not None else 0), choice.reason))
+            unplaced.append(
+                Unplaced(vm.id, vm.next_generation if vm.node is not None else vm.generation, choice.reason)
+            )
             continue
         loads[choice.node] = loads[choice.node].plus(vm)
-        assigned.append(Assignment(vm.id, choice.node, vm.generation + 1, choice.why))
+        assigned.append(Assignment(vm.id, choice.node, vm.next_generation, choice.why))
     return tuple(assigned), tuple(unplaced)
 
 
@@ -136,6 +138,6 @@ def _undertakers(view: ClusterView) -> tuple[Assignment, ...]:
         return ()
     orphans = [v for v in view.vms if v.desired is Desired.DELETED and v.node is None]
     return tuple(
-        Assignment(v.id, online[v.id % len(online)], v.generation + 1, "removes the volumes of a deleted VM")
+        Assignment(v.id, online[v.id % len(online)], v.next_generation, "removes the volumes of a deleted VM")
         for v in orphans
     )

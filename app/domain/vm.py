@@ -7,10 +7,11 @@ The generation is the fencing token of a placement: it grows whenever `node` cha
 with another generation than its row is a copy that must not exist and is destroyed before anything else.
 """
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
+from app.domain.migration import Migration
 from app.domain.policy import HaPolicy, PlacementNeeds
 
 
@@ -131,6 +132,12 @@ class Vm:
     needs: PlacementNeeds = field(default_factory=PlacementNeeds)
     #: the node that a live migration brings it to, under the next generation; None while none is under way
     migrating_to: str | None = None
+    migration: Migration = field(default_factory=Migration)
+
+    @property
+    def next_generation(self) -> int:
+        """That of its next placement: above every copy that was ever made, also for a migration that failed."""
+        return max(self.generation, self.migration.generation) + 1
 
     @property
     def wants_to_run(self) -> bool:
@@ -151,6 +158,12 @@ class Vm:
     def verified(self) -> bool:
         """True when the present placement was seen running with a guest that is really alive."""
         return self.seen_current and self.observed.power is PowerSeen.RUNNING and self.observed.verified_at is not None
+
+
+def no_longer_moving(vm: Vm, *, tries: int = 0, error: str = "") -> Vm:
+    """The VM with no migration under way; what failed so far is remembered as told."""
+    left = Migration(vm.migration.generation, tries=tries, error=error)
+    return replace(vm, migrating_to=None, migration=left)
 
 
 _SEEN_STATUS = {PowerSeen.RUNNING: Status.RUNNING, PowerSeen.PAUSED: Status.PAUSED}

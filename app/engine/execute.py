@@ -18,10 +18,12 @@ from app.engine.vm_work import vm_work
 from app.ports.fencing import FenceFailed
 from app.ports.hypervisor import HypervisorError
 from app.ports.store import StoreUnavailable, Transaction
+from app.services.begin_migration import commit_moves
 from app.services.commit_plan import commit_plan
 from app.services.epoch import win_epoch
+from app.services.finish_migration import end_migration, note_migration
 from app.services.incidents import cancel_incident, close_incident, note_step, open_incident, record_proof
-from app.services.load_view import load_desired, load_view
+from app.services.load_view import load_desired, load_incoming, load_view
 from app.services.rejoin_node import rejoin_node
 from app.services.report_observed import report_observed
 
@@ -45,6 +47,12 @@ def execute(action: do.Action, ports: AgentPorts) -> None:
             ports.workers.submit("store", lambda: _store("report", _report(ports, report)))
         case do.Rejoin():
             ports.workers.submit("store", lambda: _store("rejoin", _rejoin(ports)))
+        case do.NoteMove(vm_id) | do.EndMove(vm_id):
+            ports.workers.submit("store", lambda: _store(f"move-{vm_id}", _write_move(ports, action)))
+        case do.MigrateVm(vm):
+            ports.workers.submit(f"move-{vm.id}", lambda: vm_work(action, ports))
+        case do.AbortMove(vm_id):
+            ports.workers.submit(f"abort-{vm_id}", lambda: vm_work(action, ports))
         case do.StartVm(vm) | do.RemoveVm(vm):
             ports.workers.submit(f"vm-{vm.id}", lambda: vm_work(action, ports))
         case do.StopVm(vm_id) | do.DestroyVm(vm_id) | do.PauseVm(vm_id) | do.ResumeVm(vm_id) | do.ResetVm(vm_id):
@@ -62,6 +70,7 @@ def execute(action: do.Action, ports: AgentPorts) -> None:
             | do.NoteStep()
             | do.RecordProof()
             | do.CommitPlan()
+            | do.CommitMoves()
             | do.CloseIncident()
         ):
             ports.workers.submit("lead", lambda: _lead(ports, action))
@@ -103,8 +112,9 @@ def _check_health(ports: AgentPorts) -> Sequence[Event]:
 def _load_desired(ports: AgentPorts) -> Callable[[], Event]:
     def work() -> Event:
         asked_at = ports.clock.monotonic()
-        node, vms = ports.store.run(lambda tx: load_desired(tx, ports.facts.name))
-        return fact.DesiredLoaded(node, vms, asked_at)
+        me = ports.facts.name
+        (node, vms), incoming = ports.store.run(lambda tx: (load_desired(tx, me), load_incoming(tx, me)))
+        return fact.DesiredLoaded(node, vms, asked_at, incoming)
 
     return work
 
@@ -114,6 +124,19 @@ def _report(ports: AgentPorts, report: do.Report) -> Callable[[], Event]:
         now = ports.clock.utc()
         ports.store.run(lambda tx: report_observed(tx, ports.facts, report.seen, report.health, now))
         return fact.Reported()
+
+    return work
+
+
+def _write_move(ports: AgentPorts, action: do.NoteMove | do.EndMove) -> Callable[[], Event]:
+    def work() -> Event:
+        me, now = ports.facts.name, ports.clock.utc()
+        match action:
+            case do.NoteMove(vm_id, _, passenger, percent):
+                ports.store.run(lambda tx: note_migration(tx, me, vm_id, passenger, percent))
+            case do.EndMove(vm_id, _, passenger, how, error):
+                ports.store.run(lambda tx: end_migration(tx, me, vm_id, passenger, how, error, now))
+        return fact.Written(f"move-{action.vm_id}")
 
     return work
 
@@ -170,6 +193,8 @@ def _lead_write(ports: AgentPorts, action: do.Action) -> tuple[str, str, Callabl
             return "proof", node, lambda tx: record_proof(tx, epoch, node, proof, now)
         case do.CommitPlan(epoch, plan):
             return "plan", plan.node, lambda tx: commit_plan(tx, epoch, plan, now)
+        case do.CommitMoves(epoch, moves):
+            return "moves", "", lambda tx: commit_moves(tx, epoch, moves, now)
         case do.CloseIncident(epoch, node, incident_id):
             return "close", node, lambda tx: close_incident(tx, epoch, incident_id, now)
         case _:

@@ -10,7 +10,7 @@ from app.domain.events import Event, VmWorkDone
 from app.domain.records import Image
 from app.domain.vm import Vm
 from app.engine.ports import AgentPorts
-from app.ports.hypervisor import DomainSpec, HypervisorError
+from app.ports.hypervisor import DomainSpec, HypervisorError, Passenger
 from app.ports.storage import Pool, StorageError
 from app.ports.store import StoreUnavailable
 from app.services.remove_vm import remove_vm
@@ -23,6 +23,10 @@ def vm_work(action: do.Action, ports: AgentPorts) -> Sequence[Event]:
     match action:
         case do.StartVm(vm):
             name, vm_id, generation = "start", vm.id, vm.generation
+        case do.MigrateVm(vm):
+            name, vm_id, generation = "migrate", vm.id, vm.generation
+        case do.AbortMove(vm_id, generation):
+            name = "abort"
         case do.RemoveVm(vm):
             name, vm_id, generation = "remove", vm.id, vm.generation
         case do.StopVm(vm_id, generation):
@@ -52,6 +56,10 @@ def _do(action: do.Action, ports: AgentPorts) -> str:
     match action:
         case do.StartVm(vm, not_after):
             return _start(vm, not_after, ports)
+        case do.MigrateVm(vm, not_after):
+            return _migrate(vm, not_after, ports)
+        case do.AbortMove(vm_id, generation):
+            hypervisor.abort_migration(vm_id, generation)
         case do.RemoveVm(vm):
             _remove(vm, ports)
         case do.StopVm(vm_id, generation, mode):
@@ -98,6 +106,17 @@ def _start(vm: Vm, not_after: float, ports: AgentPorts) -> str:
     if ports.clock.monotonic() > not_after:
         return "not started: the reading of the database that allows it is too old"
     ports.hypervisor.start(spec)
+    return ""
+
+
+def _migrate(vm: Vm, not_after: float, ports: AgentPorts) -> str:
+    if ports.clock.monotonic() > not_after:
+        return "not migrated: the reading of the database that allows it is too old"
+    target = ports.store.run(lambda tx: next(iter(tx.nodes.where(name=vm.migrating_to)), None))
+    if target is None:
+        return f"there is no node {vm.migrating_to} any more"
+    passenger = Passenger(target.name, target.address, vm.migration.generation)
+    ports.hypervisor.migrate(vm.id, vm.generation, passenger)
     return ""
 
 

@@ -57,6 +57,15 @@ class DomainSpec:
     labels: dict[str, str] = field(default_factory=dict)
 
 
+@dataclass(frozen=True, slots=True)
+class Passenger:
+    """The copy that a live migration makes: on which node (name and address), and in which generation."""
+
+    node: str
+    address: str
+    generation: int
+
+
 class Hypervisor(Protocol):
     """What this node's agent does to its VMs. Every call blocks; HypervisorError says what failed.
 
@@ -84,6 +93,16 @@ class Hypervisor(Protocol):
 
     def reset(self, vm_id: int, generation: int, mode: StopMode) -> None:
         """ACPI: ask the guest to reboot; HARD: the reset button."""
+
+    def migrate(self, vm_id: int, generation: int, passenger: Passenger) -> None:
+        """Begin a live migration of the copy that runs here; it goes on by itself, and `DomainFact.move` tells of it.
+
+        The passenger is PAUSED from its first moment, and stays so when it is complete. A copy that was handed over is
+        off here with `ended` "migrated"; after a failure it goes on here. HypervisorError when it cannot begin.
+        """
+
+    def abort_migration(self, vm_id: int, generation: int) -> None:
+        """Ask for the end of the migration that is under way; no error if there is none. The copy here goes on."""
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Call `changed` (from any thread) whenever a domain may have changed. Keeps trying when it is gone."""

@@ -8,7 +8,7 @@ from app.domain.errors import Conflict
 from app.domain.node import NodeState
 from app.domain.records import ClusterEvent
 from app.domain.recovery import Assignment, RecoveryPlan, Unplaced
-from app.domain.vm import Vm
+from app.domain.vm import Vm, no_longer_moving
 from app.ports.store import Transaction
 from app.services.emit_event import emit_event
 from app.services.epoch import hold_epoch
@@ -25,8 +25,8 @@ def commit_plan(tx: Transaction, epoch: int, plan: RecoveryPlan, now: datetime) 
     steps = [_assign(tx, plan, a, incident, now) for a in plan.assigned]
     steps += [s for u in plan.unplaced if (s := _strand(tx, plan, u, incident, now))]
     for gone in plan.released:
-        vm = _expect(tx, gone.vm_id, gone.generation - 1, plan.node)
-        tx.vms.save(replace(vm, node=None, generation=gone.generation))
+        vm = _expect(tx, gone.vm_id, gone.generation, plan.node)
+        tx.vms.save(replace(no_longer_moving(vm), node=None, generation=gone.generation))
     if incident is not None:
         node = node_named(tx, plan.node)
         if node.state is NodeState.LOST:
@@ -44,14 +44,15 @@ def _fenced_incident(tx: Transaction, node: str) -> Incident:
 
 
 def _expect(tx: Transaction, vm_id: int, generation: int, node: str | None) -> Vm:
+    """The VM as the plan saw it: its new generation must be the next one still."""
     vm = tx.vms.get(vm_id)
-    if vm is None or vm.generation != generation or (node and vm.node != node):
+    if vm is None or vm.next_generation != generation or (node and vm.node != node):
         raise Conflict(f"VM {vm_id} has changed since the plan was made")
     return vm
 
 
 def _assign(tx: Transaction, plan: RecoveryPlan, a: Assignment, incident: Incident | None, now: datetime) -> Step:
-    vm = _expect(tx, a.vm_id, a.generation - 1, plan.node or None)
+    vm = _expect(tx, a.vm_id, a.generation, plan.node or None)
     if not plan.node and vm.node is not None and not _may_leave(tx, vm, vm.node):
         raise Conflict(f"{vm.node} has not given up VM {vm.id} any more: it stays there")
     node = node_named(tx, a.node)
@@ -62,7 +63,7 @@ def _assign(tx: Transaction, plan: RecoveryPlan, a: Assignment, incident: Incide
     if vm.given_up and vm.node:
         failed = (*failed, vm.node)
     part_of = incident.id if incident else vm.incident_id
-    moved = replace(vm, node=a.node, generation=a.generation, unplaced_reason="", failed_nodes=failed)
+    moved = replace(no_longer_moving(vm), node=a.node, generation=a.generation, unplaced_reason="", failed_nodes=failed)
     tx.vms.save(replace(moved, incident_id=part_of))
     step = Step(now, "assigned", a.why, vm_id=vm.id, node=a.node)
     if incident is None:
@@ -88,10 +89,11 @@ def _may_leave(tx: Transaction, vm: Vm, node: str) -> bool:
 
 def _strand(tx: Transaction, plan: RecoveryPlan, u: Unplaced, incident: Incident | None, now: datetime) -> Step | None:
     vm = tx.vms.get(u.vm_id)
-    if vm is None or u.generation - vm.generation not in (0, 1) or (plan.node and vm.node != plan.node):
+    if vm is None or u.generation not in (vm.generation, vm.next_generation) or (plan.node and vm.node != plan.node):
         raise Conflict(f"VM {u.vm_id} has changed since the plan was made")
     part_of = incident.id if incident else vm.incident_id
-    tx.vms.save(replace(vm, node=None, generation=u.generation, unplaced_reason=u.reason, incident_id=part_of))
+    stranded = replace(no_longer_moving(vm), node=None, generation=u.generation, unplaced_reason=u.reason)
+    tx.vms.save(replace(stranded, incident_id=part_of))
     if incident is not None:
         emit_event(tx, "vm.unplaced", {"vm": vm.id, "name": vm.name, "reason": u.reason}, now, vm.project_id)
     return Step(now, "unplaced", u.reason, vm_id=vm.id)

@@ -31,3 +31,8 @@ def load_desired(tx: Transaction, node: str) -> tuple[Node | None, tuple[Vm, ...
     """What an agent needs: its node's row (None before the first report) and the VMs assigned to it."""
     rows = tx.nodes.where(name=node)
     return (rows[0] if rows else None), tuple(tx.vms.where(node=node))
+
+
+def load_incoming(tx: Transaction, node: str) -> tuple[Vm, ...]:
+    """The VMs of other nodes that are migrating to this one."""
+    return tuple(tx.vms.where(migrating_to=node))

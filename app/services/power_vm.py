@@ -73,12 +73,12 @@ def _placed(tx: Transaction, vm: Vm, now: datetime) -> Vm:
     load = loads.get(vm.node or "")
     if load is not None and not _why_not(load.node.state, refusal(load, vm, recovery=False)):
         promise_memory(tx, load)
-        return replace(vm, generation=vm.generation + 1) if seen_off else vm
+        return replace(vm, generation=vm.next_generation) if seen_off else vm
     if vm.node is None or load is None or seen_off or load.node.state is NodeState.FENCED:
         choice = place_vm(tx, vm)
         text = why_there(vm.name, choice)
         tx.events.add(ClusterEvent(0, now, "vm.placed", text, node=choice.node, vm_id=vm.id))
-        return replace(vm, node=choice.node, generation=vm.generation + 1, unplaced_reason="")
+        return replace(vm, node=choice.node, generation=vm.next_generation, unplaced_reason="")
     if load.node.state is NodeState.LOST:
         return vm  # the recovery of its node moves it, once there is a proof
     raise Conflict(f"server {vm.name} is still being stopped, and its node cannot keep it; try again in a moment")

@@ -10,6 +10,7 @@ from random import Random
 from app.adapters.sim.clock import SimClock
 from app.adapters.sim.disks import SimDisks
 from app.adapters.sim.fencing import SimFence
+from app.adapters.sim.moves import SimMoves
 from app.adapters.sim.network import SimMembership, SimNetwork
 from app.adapters.sim.pool import SimPool
 from app.adapters.sim.store import Change
@@ -56,6 +57,12 @@ class SimCluster:
         self.network = SimNetwork(self.clock, self.random, names, on_ring=self._ring)
         self.database = SimDatabase(self.clock, self.random, self.network, names, committed)
         self.volumes: dict[str, int] = {}
+        self.moves = SimMoves(
+            after=self.clock.after,
+            reaches=lambda a, b: b in self.network.reachable(a),
+            frozen=lambda n: self.servers[n].frozen,
+            tell=self.tell,
+        )
         self.servers = {n.name: self._server(n, started) for n in layout.nodes}
         self.fence = SimFence(
             {n.name: self._cut_by_fence(n.name) for n in layout.nodes if n.fence}, lambda n: not self.servers[n].on
@@ -198,6 +205,7 @@ class SimCluster:
         hypervisor = ToldHypervisor(
             node.name, self.clock.monotonic, self.disks, self.layout.boot_seconds, tell=self.tell, started=started
         )
+        self.moves.join(hypervisor)
         pool = SimPool({"image": 1}, volumes=self.volumes)
         return SimServer(self.clock, node, hypervisor, pool, lambda: self._watchdog(node.name))
 
@@ -212,6 +220,8 @@ class SimCluster:
                 return self.database.latency()
             case "vm":
                 return random.uniform(*self.layout.start_seconds)
+            case "move" | "abort":
+                return random.uniform(0.05, 0.2)
             case "fence":
                 hangs = self.servers[rest.rpartition("-")[0]].fence_hangs
                 return self.settings[0].times.attempt_timeout_seconds if hangs else random.uniform(0.3, 0.8)

@@ -172,6 +172,23 @@ def _guest(m: Moment) -> Commands:
     return [m.now(*what, about=(m.random.choice(m.vms),))] if m.vms else []
 
 
+def _drain(m: Moment) -> Commands:
+    node = m.node
+    return [m.now("drain", about=(node,)), Command(m.later, ("return",), (node,))]
+
+
+def _migrate(m: Moment) -> Commands:
+    if not m.vms:
+        return []
+    vm, again = m.random.choice(m.vms), m.random.choice(("migrate", "cancel"))
+    return [m.now("vm", "migrate", about=(vm,)), Command(m.soon, ("vm", again), (vm,))]
+
+
+def _migration(m: Moment) -> Commands:
+    node, how = m.node, m.random.choice(("hangs", "fails", "lies"))
+    return [m.now("migration", how, about=(node,)), Command(m.later, ("migration", "works"), (node,))]
+
+
 def _upgrade(m: Moment) -> Commands:
     return [m.now("upgrade", about=(m.node,))]
 
@@ -191,7 +208,7 @@ _BIG: tuple[Callable[[Moment], Commands], ...] = (_power, _power, _cut, _freeze,
 WEIGHTS: dict[Callable[[Moment], Commands], int] = {
     _power: 3, _blackout: 1, _freeze: 3, _slow: 2, _cut: 4, _flap: 2, _link: 2, _corosync: 2, _signals: 2,
     _crash: 4, _kill: 2, _hang: 2, _member: 2, _database: 4, _fence: 4, _starts: 2, _start: 2, _storage: 1,
-    _libvirt: 2, _customer: 4, _guest: 2, _upgrade: 1, _burst: 4,
+    _libvirt: 2, _customer: 4, _guest: 2, _drain: 4, _migrate: 4, _migration: 2, _upgrade: 1, _burst: 4,
 }  # fmt: skip
 
 

@@ -2,7 +2,8 @@
 
 * At most one: never two copies of a VM whose CPUs run.
 * Proof: the VMs of a lost node move only with a proof in its incident, and the proof is true: none of them is up there.
-* A VM leaves a node that is online only if that node gave up starting it.
+* A VM leaves a node that is online only if that node gave up starting it, or attests that it handed its copy over; and
+  no passenger of a migration runs before that is written.
 * Self-fence: a node that has a watchdog and is outside of every quorate ring runs nothing once the watchdog's timeout
   and the detection skew have passed. This is the promise that the proof by time rests on.
 * Generations only grow, and grow with every change of node.
@@ -14,7 +15,7 @@
 """
 
 from app.adapters.sim.store import Change
-from app.domain.cluster import Incident, IncidentPhase
+from app.domain.cluster import ClusterView, Incident, IncidentPhase
 from app.domain.node import Node, NodeState
 from app.domain.recovery import plan_waiting
 from app.domain.vm import PowerSeen, Vm
@@ -138,6 +139,13 @@ class Invariants:
         for incident in view.incidents:
             if incident.id not in unplaced:
                 raise Violation(f"the incident of {incident.node} is still open in phase {incident.phase.value}")
+        moving = [v.name for v in view.vms if v.migrating_to is not None]
+        if moving:
+            raise Violation(f"{', '.join(moving)} migrates for ever")
+        for name, server in cluster.servers.items():
+            strangers = [i for i, g in server.hypervisor.copies().items() if not _owned(view, name, i, g)]
+            if strangers:
+                raise Violation(f"{name} has copies that no row names: VMs {strangers}")
         away = [n.name for n in view.nodes if n.state is not NodeState.ONLINE and cluster.servers[n.name].on]
         if away:
             raise Violation(f"{', '.join(away)} is on and not let in again")
@@ -156,6 +164,8 @@ class Invariants:
             wrote = f"wrote phase {after.phase.value} of the incident of {after.node}"
         if change.kind == "vms" and before is not None and after is not None and before.node != after.node:
             wrote = f"moved {after.name}"
+            handed_over = before.migrating_to is not None and before.node == who
+            wrote = "" if handed_over else wrote
         if wrote and who != self._holder:
             self.found.append(f"{who} {wrote}, and {self._holder or 'nobody'} is the coordinator")
 
@@ -216,6 +226,10 @@ class Invariants:
         cluster = self._watched()
         state = self._node(node, nodes).state
         gave_up = vm.seen_current and vm.observed.power is PowerSeen.FAILED
+        copy = cluster.servers[node].hypervisor.domain(vm.id)
+        handed_over = vm.migrating_to is not None and copy is not None and copy.ended == "migrated"
+        if handed_over:
+            return
         if state is NodeState.ONLINE and not gave_up:
             self.found.append(f"{vm.name} was taken from {node}, which is online and had not given it up")
         if state is not NodeState.ONLINE and not self._proven(node, incidents):
@@ -240,3 +254,7 @@ class Invariants:
 
 def _place(vm: Vm) -> tuple[str | None, int]:
     return vm.node, vm.generation
+
+
+def _owned(view: ClusterView, node: str, vm_id: int, generation: int) -> bool:
+    return any(v.id == vm_id and (v.node, v.generation) == (node, generation) for v in view.vms)

@@ -3,8 +3,13 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from app.domain.errors import DomainError
 from app.domain.vm import Desired, StopMode, Vm
 from app.ports.store import Transaction
+from app.services.cancel_migration import cancel_migration
+from app.services.drain_node import drain_node
+from app.services.request_migration import request_migration
+from app.services.return_node import return_node
 from app.simulator.cluster import SimCluster
 from app.simulator.script import Command
 
@@ -13,7 +18,9 @@ def perform(cluster: SimCluster, command: Command) -> None:
     """Let it happen now."""
     cluster.tell(">>", str(command))
     about = command.about
-    if command.words[0] == "vm":
+    if command.words in _OPERATORS:
+        _operator(cluster, command)
+    elif command.words[0] == "vm":
         _customer(cluster, command.words[1], about[0])
     elif command.words[0] in _KINDS:
         _KINDS[command.words[0]](cluster, command)
@@ -148,7 +155,32 @@ def _customer(cluster: SimCluster, what: str, name: str) -> None:
     cluster.write(work)
 
 
+_OPERATORS: dict[tuple[str, ...], Callable[[Transaction, SimCluster, str], object]] = {
+    ("drain",): lambda tx, c, name: drain_node(tx, name, c.clock.utc()),
+    ("return",): lambda tx, c, name: return_node(tx, name, c.clock.utc()),
+    ("vm", "migrate"): lambda tx, c, name: request_migration(tx, c.vm_id(name), "", c.clock.utc()),
+    ("vm", "cancel"): lambda tx, c, name: cancel_migration(tx, c.vm_id(name), c.clock.utc()),
+}
+
+
+def _operator(cluster: SimCluster, command: Command) -> None:
+    """What an operator asks for; a refusal is told."""
+    ask = _OPERATORS[command.words]
+    try:
+        cluster.write(lambda tx: ask(tx, cluster, command.about[0]) and None)
+    except DomainError as refused:
+        cluster.tell(">>", f"refused: {refused}")
+
+
+def _migration(cluster: SimCluster, command: Command) -> None:
+    """From now on, for migrations away from that node."""
+    moves, how, node = cluster.moves, command.words[1], command.about[0]
+    for kind, nodes in {"hangs": moves.hangs, "fails": moves.fails, "lies": moves.answer_lost}.items():
+        if how in (kind, "works"):
+            (nodes.discard if how == "works" else nodes.add)(node)
+
+
 _KINDS: dict[str, Callable[[SimCluster, Command], None]] = {
     "database": _database, "fence": _fence, "signals": _signals, "guest": _guest,
-    "starts": _host, "start": _host, "storage": _host, "libvirt": _host,
+    "starts": _host, "start": _host, "storage": _host, "libvirt": _host, "migration": _migration,
 }  # fmt: skip

@@ -67,6 +67,7 @@ def all_well(at: float, names: list[str], commands: list[Command]) -> list[Comma
         repairs: tuple[tuple[str, ...], ...] = (
             ("upgrade",), ("thaw",), ("corosync", "resume"), ("agent", "resume"), ("fence", "works"),
             ("starts", "work"), ("libvirt", "up"), ("storage", "back"), ("database", "back"), ("power", "on"),
+            ("migration", "works"), ("return",),
         )  # fmt: skip
         everywhere += [Command(at, words, (name,)) for words in repairs]
         everywhere += [Command(at, ("database", how), (name, "0")) for how in ("mute", "conflict")]

@@ -20,6 +20,8 @@ COMMANDS: dict[tuple[str, ...], str] = {
     ("storage", "lost"): "n", ("storage", "back"): "n", ("libvirt", "down"): "n", ("libvirt", "up"): "n",
     ("guest", "dies"): "v", ("guest", "poweroff"): "v",
     ("vm", "stop"): "v", ("vm", "start"): "v", ("vm", "lock"): "v", ("vm", "unlock"): "v", ("vm", "delete"): "v",
+    ("vm", "migrate"): "v", ("vm", "cancel"): "v", ("drain",): "n", ("return",): "n",
+    ("migration", "hangs"): "n", ("migration", "fails"): "n", ("migration", "lies"): "n", ("migration", "works"): "n",
     ("end",): "",
 }  # fmt: skip
 

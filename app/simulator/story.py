@@ -62,7 +62,13 @@ class Story:
         if after is None:
             self.tell(who, f"{before.name} is removed")
             return
-        if before.node != after.node and after.id not in told:
+        if after.migrating_to != before.migrating_to and after.migrating_to:
+            self.tell(who, f"{after.name} is to migrate to {after.migrating_to}: {after.migration.why}")
+        if before.migrating_to and not after.migrating_to and after.node == before.node:
+            self.tell(who, f"{after.name} stays: {after.migration.error or 'its migration was ended'}")
+        if before.migrating_to is not None and after.node == before.migrating_to:
+            self.tell(who, f"{after.name} belongs to {after.node} now, generation {after.generation}")
+        elif before.node != after.node and after.id not in told:
             self.tell(who, f"{after.name} {_move(after)}, generation {after.generation}")
         elif before.unplaced_reason != after.unplaced_reason and after.unplaced_reason and after.id not in told:
             self.tell(who, f"{after.name} is unplaced: {after.unplaced_reason}")

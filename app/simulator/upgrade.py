@@ -23,10 +23,12 @@ def _names(text: str) -> frozenset[str]:
 KNOWN: dict[str, frozenset[str]] = {
     "vms": _names(
         """id name project_id plan cores memory_mib disk_gib image pool created desired stop_mode locked node generation
-        priority resets_wanted reset_mode observed unplaced_reason incident_id failed_nodes labels user_data"""
+        priority resets_wanted reset_mode observed unplaced_reason incident_id failed_nodes labels user_data migrating_to
+        migration"""
     ),
     "nodes": _names(
-        "id name address role state memory_mib cores rack maintenance watchdog_seconds boot_id health placements"
+        "id name address role state memory_mib cores rack maintenance watchdog_seconds boot_id health placements "
+        "evacuating"
     ),
     "incidents": _names("id node phase opened_at closed_at proof outcome steps"),
     "epochs": _names("id epoch holder since writes"),

@@ -263,12 +263,14 @@ def upgrade() -> None:
         sa.Column("ha", sa.JSON(), nullable=False),
         sa.Column("needs", sa.JSON(), nullable=False),
         sa.Column("migrating_to", sa.String(255), nullable=True),
+        sa.Column("migration", sa.JSON(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("project_id", "name", name="vms_name"),
         **TABLE,
     )
     with op.batch_alter_table("vms", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_vms_incident_id"), ["incident_id"], unique=False)
+        batch_op.create_index(batch_op.f("ix_vms_migrating_to"), ["migrating_to"], unique=False)
         batch_op.create_index("vms_node", ["node"], unique=False)
     op.create_table(
         "placement_groups",

@@ -5,6 +5,7 @@ from typing import Any
 
 from app.domain.cluster import Incident, IncidentPhase, Proof, Step
 from app.domain.cluster_settings import ClusterSettings
+from app.domain.migration import Migration
 from app.domain.node import Node, NodeRole, NodeState
 from app.domain.placement_group import GroupDomain, GroupKind, PlacementGroup
 from app.domain.policy import AfterEnd, HaClass, HaPolicy, PlacementNeeds, QuorumLoss
@@ -69,6 +70,7 @@ def full_vm() -> Vm:
         ),
         needs=PlacementNeeds(("ssd", "ü"), ("old",), ("dmz",), "EPYC", ("db",)),
         migrating_to="node-3",
+        migration=Migration(13, "node-3", ODD, NOW, 42, ODD, 2, ODD),
     )
 
 

@@ -18,6 +18,7 @@ from app.adapters.db import tables as t
 from app.domain import records as r
 from app.domain.cluster import Incident, IncidentPhase, Proof, Step
 from app.domain.cluster_settings import ClusterSettings
+from app.domain.migration import Migration
 from app.domain.node import Node, NodeRole, NodeState
 from app.domain.placement_group import GroupDomain, GroupKind, PlacementGroup
 from app.domain.policy import HaPolicy, PlacementNeeds
@@ -58,7 +59,7 @@ def _utc(name: str, value: datetime) -> datetime:
 
 
 #: A nested value is one JSON column: what an older version does not know it leaves out, what is missing is default.
-_HA, _NEEDS = TypeAdapter(HaPolicy), TypeAdapter(PlacementNeeds)
+_HA, _NEEDS, _MIGRATION = TypeAdapter(HaPolicy), TypeAdapter(PlacementNeeds), TypeAdapter(Migration)
 _NODE_LISTS = ("cpu_models", "pools", "networks", "tags")
 
 
@@ -69,6 +70,7 @@ def _read_vm(c: Values) -> Values:
         **c, "observed": Observed(**seen), "desired": Desired(c["desired"]), "stop_mode": StopMode(c["stop_mode"]),
         "reset_mode": StopMode(c["reset_mode"]), "failed_nodes": tuple(c["failed_nodes"]),
         "ha": _HA.validate_python(c["ha"] or {}), "needs": _NEEDS.validate_python(c["needs"] or {}),
+        "migration": _MIGRATION.validate_python(c["migration"] or {}),
     }  # fmt: skip
 
 
@@ -76,6 +78,7 @@ def _write_vm(v: Values) -> Values:
     seen: Observed = v.pop("observed")
     observed = {f"observed_{f.name}": getattr(seen, f.name) for f in fields(Observed)}
     nested = {"ha": _HA.dump_python(v["ha"], mode="json"), "needs": _NEEDS.dump_python(v["needs"], mode="json")}
+    nested["migration"] = _MIGRATION.dump_python(v["migration"], mode="json")
     return {**v, **observed, **nested, "failed_nodes": list(v["failed_nodes"])}
 
 

@@ -97,7 +97,8 @@ class VmRow(SQLModel, table=True):
     user_data: str = _text()
     ha: Any = _json()
     needs: Any = _json()
-    migrating_to: str | None
+    migrating_to: str | None = Field(default=None, index=True)
+    migration: Any = _json()
 
 
 class NodeRow(SQLModel, table=True):

@@ -19,6 +19,7 @@ _ENDED = {
     libvirt.VIR_DOMAIN_SHUTOFF_SHUTDOWN: "shutdown",
     libvirt.VIR_DOMAIN_SHUTOFF_DESTROYED: "destroyed",
     libvirt.VIR_DOMAIN_SHUTOFF_CRASHED: "crashed",
+    libvirt.VIR_DOMAIN_SHUTOFF_MIGRATED: "migrated",
     # The daemon ended it because it could not go on, e.g. the monitor broke.
     libvirt.VIR_DOMAIN_SHUTOFF_DAEMON: "crashed",
 }
@@ -30,7 +31,7 @@ def state_of(code: int) -> DomainState:
 
 
 def why_ended(code: int, reason: int) -> str:
-    """`shutdown` (by the guest), `destroyed`, `crashed`, or empty: never ran, failed to start, unknown."""
+    """`shutdown` (by the guest), `destroyed`, `crashed`, `migrated`, or empty: never ran, failed to start, unknown."""
     if code == libvirt.VIR_DOMAIN_CRASHED:
         return "crashed"
     return _ENDED.get(reason, "") if code == libvirt.VIR_DOMAIN_SHUTOFF else ""

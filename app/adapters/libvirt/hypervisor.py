@@ -24,11 +24,12 @@ from app.adapters.libvirt.drivers import driver_for
 from app.adapters.libvirt.facts import state_of, why_ended
 from app.adapters.libvirt.guest_signs import GuestSigns
 from app.adapters.libvirt.identity import METADATA_URI, NAME_PREFIX, Identity, domain_uuid, read_metadata
+from app.adapters.libvirt.migration import MigrationChoices, Migrations
 from app.adapters.libvirt.session import Patience, Session
 from app.adapters.libvirt.watcher import Watcher
 from app.domain.events import DomainFact, DomainState
 from app.domain.vm import StopMode
-from app.ports.hypervisor import DomainSpec, HypervisorError, HypervisorUnavailable
+from app.ports.hypervisor import DomainSpec, HypervisorError, HypervisorUnavailable, Passenger
 
 log = structlog.get_logger(__name__)
 
@@ -40,7 +41,8 @@ class LibvirtHypervisor:
     """The VMs of this node, through libvirt. Thread-safe.
 
     `uri`: e.g. `qemu:///system` or `test:///default`; `domain_type`: kvm, qemu (emulation) or test.
-    `console_dir`: where consoles are logged (empty: not). `cpu`: None for what fits the domain type.
+    `console_dir`: where consoles are logged (empty: not). `cpu`: None for what fits the domain type. `migration`: how
+    the other nodes' libvirt is reached.
     """
 
     def __init__(
@@ -53,6 +55,7 @@ class LibvirtHypervisor:
         disk_cache: DiskCache = "auto",
         machine: str = "pc",
         patience: Patience | None = None,
+        migration: MigrationChoices | None = None,
     ) -> None:
         self._driver = driver_for(domain_type)
         chosen_cpu = self._driver.cpu if cpu is None else cpu
@@ -60,6 +63,7 @@ class LibvirtHypervisor:
         self._new_session = partial(Session, uri, patience or Patience(), keepalive=self._driver.daemon)
         self._signs = GuestSigns(self._own)
         self._watcher = Watcher(forget=self._signs.forget)
+        self._migrations = Migrations(self._own, migration or MigrationChoices(), self._watcher.tell)
         self._eyes = self._new_session(opened=self._watcher.subscribe, lost=self._watcher.connection_lost)
         self._defining = threading.Lock()
 
@@ -76,6 +80,12 @@ class LibvirtHypervisor:
             for domain, state, _, _ in listed
             if state_of(state) is DomainState.RUNNING
         }
+        up = {
+            (domain.UUIDString(), domain.ID())
+            for domain, state, _, _ in listed
+            if state_of(state) in (DomainState.RUNNING, DomainState.PAUSED)
+        }
+        moves = self._migrations.facts(up) if self._driver.daemon else {}
         alive = self._signs.alive(running) if self._driver.sees_guest else set()
         return [
             DomainFact(
@@ -84,6 +94,7 @@ class LibvirtHypervisor:
                 state_of(state),
                 self._guest_alive(state_of(state), (domain.UUIDString(), domain.ID()) in alive),
                 why_ended(state, reason),
+                move=moves.get((domain.UUIDString(), domain.ID())),
             )
             for domain, state, reason, identity in listed
         ]
@@ -166,6 +177,26 @@ class LibvirtHypervisor:
                 domain.reset(0)
             else:
                 domain.reboot(libvirt.VIR_DOMAIN_REBOOT_ACPI_POWER_BTN)
+
+    def migrate(self, vm_id: int, generation: int, passenger: Passenger) -> None:
+        """In the background; an error that comes later is told by `domains`."""
+        if not self._driver.daemon:
+            raise HypervisorError(f"migrate VM {vm_id}: libvirt's {self._driver.domain_type} driver cannot do that")
+        with self._calling(f"migrate VM {vm_id}") as connection:
+            domain = self._running_copy(connection, vm_id, generation)
+            if domain.state()[0] != libvirt.VIR_DOMAIN_RUNNING:
+                raise HypervisorError(f"migrate VM {vm_id}: it is not running")
+            self._migrations.begin(domain.UUIDString(), domain.ID(), passenger)
+
+    def abort_migration(self, vm_id: int, generation: int) -> None:
+        """libvirt stops the flow of memory; the call that migrates then ends with an error."""
+        with self._calling(f"abort the migration of VM {vm_id}") as connection:
+            domain = self._running_copy(connection, vm_id, generation)
+            try:
+                domain.abortJob()
+            except libvirt.libvirtError as error:
+                if error.get_error_code() != libvirt.VIR_ERR_OPERATION_INVALID:  # there is no job
+                    raise
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Also called when libvirtd goes and when it is back: both are reasons to list again."""

@@ -47,18 +47,19 @@ class Watcher:
         for event in _EVENTS:
             connection.domainEventRegisterAny(None, event, self._on_event, None)
         self._forget()
-        self._tell()
+        self.tell()
 
     def connection_lost(self) -> None:
         """In libvirt's event thread."""
         self._lost.set()
-        self._tell()
+        self.tell()
 
     def _on_event(self, *_details: object) -> None:
         """In libvirt's event thread. The parameters differ by event and none is needed: the level is read."""
-        self._tell()
+        self.tell()
 
-    def _tell(self) -> None:
+    def tell(self) -> None:
+        """Something may have changed. From any thread."""
         changed = self._changed
         if changed is not None:
             changed()

@@ -21,7 +21,8 @@ class SimDisks:
 
     A copy that runs *writes*; one that is paused still has its image *open*. With `image_lock` a second open is
     refused, as QEMU's lock does; without it (a storage that does not hold the line) a second writer is a
-    violation, recorded at once, and raised unless `raise_violations` is off.
+    violation, recorded at once, and raised unless `raise_violations` is off. So is a copy that a migration brought and
+    that begins to run after another copy has written: its memory is older than the disk.
     """
 
     image_lock: bool = True
@@ -29,6 +30,8 @@ class SimDisks:
     violations: list[str] = field(default_factory=list)
     _open: dict[int, set[Writer]] = field(default_factory=dict)
     _writing: dict[int, set[Writer]] = field(default_factory=dict)
+    #: copies that a migration brought -> True when their memory is older than the disk
+    _arrived: dict[tuple[int, Writer], bool] = field(default_factory=dict)
 
     def open(self, vm_id: int, writer: Writer) -> bool:
         """A copy starts. False: the image lock refuses it."""
@@ -38,16 +41,23 @@ class SimDisks:
         self._open[vm_id].add(writer)
         return True
 
+    def arrive(self, vm_id: int, writer: Writer) -> None:
+        """A copy has its memory from another one that ran until now. It is old at once if that one runs on."""
+        self.open(vm_id, writer)
+        self._arrived[vm_id, writer] = bool(self.writers(vm_id))
+
     def write(self, vm_id: int, writer: Writer) -> None:
-        """Its CPUs run from now on. DoubleRun if another copy's do."""
+        """Its CPUs run from now on. DoubleRun if another copy's do, or if its memory is old."""
         writers = self._writing.setdefault(vm_id, set())
         others = writers - {writer}
         writers.add(writer)
         if others:
-            text = f"VM {vm_id} is written by {_names(writers)}"
-            self.violations.append(text)
-            if self.raise_violations:
-                raise DoubleRun(text)
+            self._violated(f"VM {vm_id} is written by {_names(writers)}")
+        if self._arrived.pop((vm_id, writer), False):
+            self._violated(f"VM {vm_id} goes on at {_names({writer})} with memory that is older than its disk")
+        for key in self._arrived:
+            if key[0] == vm_id:
+                self._arrived[key] = True
 
     def hold(self, vm_id: int, writer: Writer) -> None:
         """Its CPUs stand still; the image stays open."""
@@ -57,6 +67,12 @@ class SimDisks:
         """It is off."""
         self.hold(vm_id, writer)
         self._open.get(vm_id, set()).discard(writer)
+        self._arrived.pop((vm_id, writer), None)
+
+    def _violated(self, text: str) -> None:
+        self.violations.append(text)
+        if self.raise_violations:
+            raise DoubleRun(text)
 
     def writers(self, vm_id: int) -> frozenset[Writer]:
         """The copies that can write now."""

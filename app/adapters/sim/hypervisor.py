@@ -4,9 +4,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from app.adapters.sim.disks import SimDisks, Writer
-from app.domain.events import DomainFact, DomainState
+from app.adapters.sim.moves import SimMoves
+from app.domain.events import DomainFact, DomainState, MoveFact
 from app.domain.vm import StopMode
-from app.ports.hypervisor import DomainSpec, HypervisorError, HypervisorUnavailable
+from app.ports.hypervisor import DomainSpec, HypervisorError, HypervisorUnavailable, Passenger
 
 _UP = (DomainState.RUNNING, DomainState.PAUSED)
 
@@ -19,6 +20,8 @@ class SimDomain:
     state: DomainState
     booted_at: float
     ended: str = ""
+    move: MoveFact | None = None
+    incoming: bool = False
 
 
 @dataclass
@@ -41,6 +44,7 @@ class SimHypervisor:
     refuse_all_starts: str = ""
     refuse_starts: dict[int, str] = field(default_factory=dict)
     deaf_guests: set[int] = field(default_factory=set)
+    moves: SimMoves | None = None
     _domains: dict[int, SimDomain] = field(default_factory=dict)
     _watchers: list[Callable[[], None]] = field(default_factory=list)
 
@@ -91,6 +95,8 @@ class SimHypervisor:
 
     def resume(self, vm_id: int, generation: int) -> None:
         domain = self._running_copy(vm_id, generation)
+        if domain.incoming:
+            raise HypervisorError(f"VM {vm_id} is still coming in: its memory is not complete")
         if domain.state is DomainState.PAUSED:
             domain.state = DomainState.RUNNING
             self.disks.write(vm_id, self._writer(domain))
@@ -101,6 +107,17 @@ class SimHypervisor:
         if mode is StopMode.HARD or self._hears(domain):
             domain.booted_at = min(domain.booted_at, self.now()) + self.boot_seconds * self.slow
             self._tell()
+
+    def migrate(self, vm_id: int, generation: int, passenger: Passenger) -> None:
+        domain = self._running_copy(vm_id, generation)
+        if self.moves is None:
+            raise HypervisorError(f"migrate VM {vm_id}: {passenger.address} does not answer")
+        self.moves.begin(self, domain, passenger)
+
+    def abort_migration(self, vm_id: int, generation: int) -> None:
+        self._running_copy(vm_id, generation)
+        if self.moves is not None:
+            self.moves.abort(self.node, vm_id)
 
     def watch(self, changed: Callable[[], None]) -> None:
         self._watchers.append(changed)
@@ -135,6 +152,43 @@ class SimHypervisor:
         """The end of `unavailable`, with the wake-up that libvirt's reconnect gives."""
         self.unavailable = False
         self._tell()
+
+    # -- what `SimMoves` does at both ends of a migration
+
+    def domain(self, vm_id: int) -> SimDomain | None:
+        """The copy that is here, whatever libvirt says."""
+        return self._domains.get(vm_id)
+
+    def take_in(self, spec: DomainSpec) -> SimDomain:
+        """A passenger: paused, without its memory, its disks not opened yet."""
+        domain = SimDomain(spec, DomainState.PAUSED, 0.0, incoming=True)
+        self._domains[spec.vm_id] = domain
+        self._tell()
+        return domain
+
+    def arrive(self, domain: SimDomain, booted_at: float) -> None:
+        """Its memory is complete. It stands still, with its disks open."""
+        domain.incoming, domain.booted_at = False, booted_at
+        self.disks.arrive(domain.spec.vm_id, self._writer(domain))
+        self._tell()
+
+    def put_out(self, domain: SimDomain) -> None:
+        """The connection that it came in by is gone, and the passenger with it."""
+        if self._domains.get(domain.spec.vm_id) is domain:
+            self.disks.close(domain.spec.vm_id, self._writer(domain))
+            del self._domains[domain.spec.vm_id]
+            self._tell()
+
+    def give_away(self, domain: SimDomain) -> None:
+        """Handed over: off here."""
+        domain.move = None
+        self._end(domain, DomainState.SHUTOFF, "migrated")
+
+    def moved_on(self, domain: SimDomain, fact: MoveFact) -> None:
+        """How the migration goes; told when it ends."""
+        domain.move = fact
+        if not fact.running:
+            self._tell()
 
     # -- inside
 
@@ -175,7 +229,9 @@ class SimHypervisor:
     def _fact(self, domain: SimDomain) -> DomainFact:
         running = domain.state is DomainState.RUNNING
         alive = self.now() >= domain.booted_at if running else None
-        return DomainFact(domain.spec.vm_id, domain.spec.generation, domain.state, alive, domain.ended)
+        return DomainFact(
+            domain.spec.vm_id, domain.spec.generation, domain.state, alive, domain.ended, move=domain.move
+        )
 
     def _tell(self) -> None:
         for changed in tuple(self._watchers):

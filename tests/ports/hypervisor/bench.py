@@ -2,16 +2,18 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
 from app.adapters.libvirt import LibvirtHypervisor
+from app.adapters.libvirt.migration import MigrationChoices
 from app.adapters.libvirt.session import Patience
 from app.adapters.sim.disks import SimDisks
 from app.adapters.sim.hypervisor import SimHypervisor
+from app.adapters.sim.moves import SimMoves
 from app.domain.events import DomainFact
-from app.ports.hypervisor import Disk, DomainSpec, Hypervisor
+from app.ports.hypervisor import Disk, DomainSpec, Hypervisor, Passenger
 from tests.ports.hypervisor.daemon import Libvirtd
 from tests.ports.hypervisor.guest import Guest
 
@@ -125,3 +127,89 @@ def qemu_bench(directory: Path, daemon: Libvirtd, guest: Guest) -> LibvirtBench:
     """A real libvirtd and QEMU, emulating."""
     hypervisor = LibvirtHypervisor(daemon.uri, "qemu", str(directory), patience=IMPATIENT)
     return LibvirtBench(directory, hypervisor, True, guest, daemon)
+
+
+class Pair(Protocol):
+    """Two nodes that reach each other and see the same volumes; the second is the target of migrations."""
+
+    source: Hypervisor
+    target: Hypervisor
+
+    def spec(self, vm_id: int, generation: int = 1) -> DomainSpec:
+        """A VM that can start at the source."""
+
+    def passenger(self, generation: int) -> Passenger:
+        """The copy that is to be made at the target."""
+
+    def slow(self) -> None:
+        """Migrations that begin from now on take too long for a test."""
+
+    def until(self, what: str, condition: Callable[[], object], timeout_seconds: float = 60) -> None:
+        """Let time pass until the condition holds."""
+
+
+class SimPair:
+    def __init__(self) -> None:
+        self.time = 100.0
+        self.moves = SimMoves()
+        disks = SimDisks(image_lock=False)
+        self.source, self.target = (SimHypervisor(name, lambda: self.time, disks) for name in ("n1", "n2"))
+        for host in (self.source, self.target):
+            self.moves.join(host)
+
+    def spec(self, vm_id: int, generation: int = 1) -> DomainSpec:
+        disk = Disk("file", f"/pool/vm-{vm_id}-0", "raw")
+        return DomainSpec(vm_id, generation, "n1", f"web{vm_id}", 1, 96, (disk,))
+
+    def passenger(self, generation: int) -> Passenger:
+        return Passenger("n2", "10.0.0.2", generation)
+
+    def slow(self) -> None:
+        self.moves.hangs.add("n1")
+
+    def until(self, what: str, condition: Callable[[], object], timeout_seconds: float = 60) -> None:
+        end = self.time + timeout_seconds
+        while not condition():
+            assert self.time < end, f"no {what} within {timeout_seconds:g} s"
+            self.time += 0.25
+            self.moves.step()
+
+    def close(self) -> None:
+        self.source.close()
+        self.target.close()
+
+
+class LibvirtPair:
+    """Two daemons of one host: they meet at their sockets."""
+
+    def __init__(self, directory: Path, daemons: tuple[Libvirtd, Libvirtd], guest: Guest) -> None:
+        self.daemons = daemons
+        self._way = MigrationChoices(
+            "qemu+unix:///system?socket={address}/run/libvirt-sock", "tcp://127.0.0.1", tls=False, unsafe=True
+        )
+        self.source, self.target = (
+            LibvirtHypervisor(d.uri, "qemu", str(directory), patience=IMPATIENT, migration=self._way) for d in daemons
+        )
+        self.bench = LibvirtBench(directory, self.source, True, guest, daemons[0])
+
+    def spec(self, vm_id: int, generation: int = 1) -> DomainSpec:
+        return self.bench.spec(vm_id, generation)
+
+    def passenger(self, generation: int) -> Passenger:
+        return Passenger("n2", str(self.daemons[1].directory), generation)
+
+    def slow(self) -> None:
+        """One MiB a second."""
+        self.source.close()
+        way = replace(self._way, bandwidth_mib_per_second_max=1)
+        directory = str(self.bench.directory)
+        self.source = LibvirtHypervisor(self.daemons[0].uri, "qemu", directory, patience=IMPATIENT, migration=way)
+
+    def until(self, what: str, condition: Callable[[], object], timeout_seconds: float = 60) -> None:
+        self.bench.until(what, condition, timeout_seconds)
+
+    def close(self) -> None:
+        for host in (self.source, self.target):
+            for known in host.domains():
+                host.destroy(known.vm_id, known.generation)
+            host.close()

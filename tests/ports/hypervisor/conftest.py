@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.ports.hypervisor.bench import LibvirtBench, SimBench, memory_bench, qemu_bench
+from tests.ports.hypervisor.bench import LibvirtBench, LibvirtPair, SimBench, SimPair, memory_bench, qemu_bench
 from tests.ports.hypervisor.daemon import Libvirtd
 from tests.ports.hypervisor.guest import Guest, build_guest
 
@@ -25,6 +25,34 @@ def daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Libvirtd]:
         yield libvirtd
     finally:
         libvirtd.close()
+
+
+@pytest.fixture(scope="session")
+def second_daemon(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Libvirtd]:
+    libvirtd = Libvirtd(tmp_path_factory.mktemp("lv2"))
+    try:
+        libvirtd.start()
+        yield libvirtd
+    finally:
+        libvirtd.close()
+
+
+@pytest.fixture
+def qemu_pair(tmp_path: Path, daemon: Libvirtd, second_daemon: Libvirtd, guest: Guest) -> Iterator[LibvirtPair]:
+    pair = LibvirtPair(tmp_path, (daemon, second_daemon), guest)
+    yield pair
+    pair.close()
+
+
+@pytest.fixture(params=["sim", QEMU])
+def pair(request: pytest.FixtureRequest) -> Iterator[SimPair | LibvirtPair]:
+    """Two nodes of every implementation that can migrate."""
+    if request.param == "qemu":
+        yield request.getfixturevalue("qemu_pair")
+        return
+    one = SimPair()
+    yield one
+    one.close()
 
 
 @pytest.fixture
