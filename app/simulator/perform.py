@@ -165,9 +165,12 @@ _OPERATORS: dict[tuple[str, ...], Callable[[Transaction, SimCluster, str], objec
 
 def _operator(cluster: SimCluster, command: Command) -> None:
     """What an operator asks for; a refusal is told."""
-    ask = _OPERATORS[command.words]
+
+    def work(tx: Transaction) -> None:
+        _OPERATORS[command.words](tx, cluster, command.about[0])
+
     try:
-        cluster.write(lambda tx: ask(tx, cluster, command.about[0]) and None)
+        cluster.write(work)
     except DomainError as refused:
         cluster.tell(">>", f"refused: {refused}")
 

@@ -66,7 +66,7 @@ class Story:
             self.tell(who, f"{after.name} is to migrate to {after.migrating_to}: {after.migration.why}")
         if before.migrating_to and not after.migrating_to and after.node == before.node:
             self.tell(who, f"{after.name} stays: {after.migration.error or 'its migration was ended'}")
-        if before.migrating_to is not None and after.node == before.migrating_to:
+        if before.migrating_to == after.node is not None and after.generation == before.migration.generation:
             self.tell(who, f"{after.name} belongs to {after.node} now, generation {after.generation}")
         elif before.node != after.node and after.id not in told:
             self.tell(who, f"{after.name} {_move(after)}, generation {after.generation}")

@@ -23,7 +23,8 @@ def _names(text: str) -> frozenset[str]:
 KNOWN: dict[str, frozenset[str]] = {
     "vms": _names(
         """id name project_id plan cores memory_mib disk_gib image pool created desired stop_mode locked node generation
-        priority resets_wanted reset_mode observed unplaced_reason incident_id failed_nodes labels user_data migrating_to
+        priority resets_wanted reset_mode observed unplaced_reason incident_id failed_nodes labels user_data
+        migrating_to
         migration"""
     ),
     "nodes": _names(
