@@ -4,10 +4,11 @@ from typing import Annotated
 
 import typer
 
-from app.cli.http import DEFAULT_API, ApiOption, Json, TokenOption, connect, segment
+from app.cli.drain import say_drain, wait_for_drain
+from app.cli.http import DEFAULT_API, REFUSED, ApiOption, Json, TokenOption, connect, segment
 from app.cli.output import JsonOption, say_facts, say_json, say_table
 
-app = typer.Typer(help="Nodes: list, show, cordon, uncordon, paths.", no_args_is_help=True)
+app = typer.Typer(help="Nodes: list, show, cordon, uncordon, drain, return, paths.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="The node's name.", show_default=False)]
 
 
@@ -51,6 +52,45 @@ def cordon(name: Name, api: ApiOption = DEFAULT_API, token: TokenOption = "", as
 def uncordon(name: Name, api: ApiOption = DEFAULT_API, token: TokenOption = "", as_json: JsonOption = False) -> None:
     """Let a node take VMs again."""
     _maintain(name, api, token, maintenance=False, as_json=as_json)
+
+
+@app.command()
+def drain(
+    name: Name,
+    api: ApiOption = DEFAULT_API,
+    token: TokenOption = "",
+    wait: Annotated[bool, typer.Option("--wait", help="Until it is empty; shows how far it is.")] = False,
+    timeout: Annotated[float, typer.Option("--timeout", min=0, help="How long to wait, in seconds.")] = 3600,
+    as_json: JsonOption = False,
+) -> None:
+    """Move a node's VMs away while they run, and keep others out, for a maintenance.
+
+    Exit code 1 with --wait when VMs are left that cannot move: each is listed with the reason.
+    """
+    with connect(api, token) as cloud:
+        progress = cloud.post(f"/admin/v1/nodes/{segment(name)}/drain")["drain"]
+        if wait:
+            progress = wait_for_drain(cloud, name, timeout, show=not as_json)
+        left = cloud.pages(f"/admin/v1/nodes/{segment(name)}/drain/vms", "vms")
+    if as_json:
+        say_json({**progress, "vms": left})
+    else:
+        say_drain(progress, left)
+    if wait and not progress["done"]:
+        raise typer.Exit(REFUSED)
+
+
+@app.command("return")
+def end_maintenance(
+    name: Name, api: ApiOption = DEFAULT_API, token: TokenOption = "", as_json: JsonOption = False
+) -> None:
+    """End a node's maintenance: it takes VMs again."""
+    with connect(api, token) as cloud:
+        progress = cloud.post(f"/admin/v1/nodes/{segment(name)}/return")["drain"]
+    if as_json:
+        say_json(progress)
+    else:
+        typer.echo(f"{name} takes VMs again")
 
 
 @app.command()

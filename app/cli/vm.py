@@ -158,6 +158,29 @@ def delete(
         _ended(cloud, action, timeout if wait else None, as_json=as_json)
 
 
+@app.command()
+def migrate(
+    vm_id: Annotated[int, typer.Argument(metavar="ID", min=1, help="The VM's id.", show_default=False)],
+    to: Annotated[str, typer.Option("--to", help="The node; else wherever there is room.", show_default=False)] = "",
+    cancel: Annotated[bool, typer.Option("--cancel", help="End the migration that is under way.")] = False,
+    api: ApiOption = DEFAULT_API, token: TokenOption = "", as_json: JsonOption = False,
+) -> None:  # fmt: skip
+    """Move a VM to another node while it runs (operators). `holdfast vm list --all` shows where it is."""
+    if cancel and to:
+        fail("--cancel cannot be used with --to", USAGE)
+    with connect(api, token) as cloud:
+        if cancel:
+            answer = cloud.post(f"/admin/v1/vms/{vm_id}/cancel-migration")["vm"]
+        else:
+            answer = cloud.post(f"/admin/v1/vms/{vm_id}/migrate", {"to": to})["action"]
+    if as_json:
+        say_json(answer)
+    elif cancel:
+        typer.echo(f"VM {vm_id}: the migration is being ended, it runs on on {answer['node']}")
+    else:
+        typer.echo(f"VM {vm_id}: migration asked for, action {answer['id']}")
+
+
 def _act(
     command: str, vm: str, api: str, token: str, project: str, wait_seconds: float | None, *, as_json: bool
 ) -> None:

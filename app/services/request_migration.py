@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from app.domain.errors import InvalidInput, NoCapacity, NotFound
+from app.domain.errors import InvalidInput, NotFound
 from app.domain.migration import Migration
 from app.domain.moves import why_not_there
 from app.domain.records import ApiAction
@@ -16,7 +16,7 @@ from app.services.refusals import WrongState
 
 
 def request_migration(tx: Transaction, vm_id: int, to: str, now: datetime) -> ApiAction:
-    """`to` empty: where there is room. NotFound, WrongState, InvalidInput (no such node), NoCapacity (why)."""
+    """`to` empty: where there is room. NotFound, InvalidInput (no such node), WrongState (also: `to` cannot take it)."""
     vm = _found(tx, vm_id)
     if vm.node is None or not vm.wants_to_run:
         raise WrongState(f"{vm.name} is {status_of(vm).value}: only a VM that runs can migrate")
@@ -28,7 +28,7 @@ def request_migration(tx: Transaction, vm_id: int, to: str, now: datetime) -> Ap
             raise InvalidInput("to", f"there is no node {to!r}")
         why = why_not_there(view, vm, to)
         if why:
-            raise NoCapacity(f"{vm.name} cannot migrate to {to}: {why}")
+            raise WrongState(f"{vm.name} cannot migrate to {to}: {why}")
     tx.vms.save(replace(vm, migration=Migration(vm.migration.generation, wanted_to=to)))
     return begin_action(tx, vm, COMMAND, now)
 

@@ -60,6 +60,7 @@ def vm(row: Vm) -> Json:
         "reset_mode": row.reset_mode.value,
         "failed_nodes": list(row.failed_nodes),
         "status": status_of(row).value,
+        "migration": plain(row.migration),
         "verified": row.verified,
         "observed": {**plain(seen), "power": seen.power.value},
     }
