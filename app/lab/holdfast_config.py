@@ -39,6 +39,8 @@ def _tables(paths: LabPaths, lab: LabState, node: NodeState) -> dict[str, Any]:
             "members": [{"id": other.number, "name": other.name} for other in lab.nodes],
         },
         "libvirt": {"uri": "qemu:///system", "domain_type": "qemu"},
+        # plain, for nothing but this lab's nodes is in their network; unsafe, for libvirt cannot know what they share
+        "migration": {"uri": "qemu+tcp://{address}/system", "tls": False, "unsafe": True},
         "watchdog": {"path": WATCHDOG_IN_NODE, "timeout_seconds": lab.watchdog_seconds},
         "recovery": {
             "self_fence_seconds": 5,

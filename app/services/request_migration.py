@@ -16,7 +16,7 @@ from app.services.refusals import WrongState
 
 
 def request_migration(tx: Transaction, vm_id: int, to: str, now: datetime) -> ApiAction:
-    """`to` empty: where there is room. NotFound, InvalidInput (no such node), WrongState (also: `to` cannot take it)."""
+    """`to` empty: where there is room. NotFound, InvalidInput (no such node), WrongState (`to` cannot take it, too)."""
     vm = _found(tx, vm_id)
     if vm.node is None or not vm.wants_to_run:
         raise WrongState(f"{vm.name} is {status_of(vm).value}: only a VM that runs can migrate")
