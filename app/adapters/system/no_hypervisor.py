@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 
 from app.domain.events import DomainFact
 from app.domain.vm import StopMode
-from app.ports.hypervisor import DomainSpec, HypervisorError
+from app.ports.hypervisor import DomainSpec, HypervisorError, Passenger
 
 
 class NoHypervisor:
@@ -30,6 +30,14 @@ class NoHypervisor:
 
     def reset(self, vm_id: int, generation: int, mode: StopMode) -> None:
         raise HypervisorError(f"VM {vm_id} of generation {generation} has no domain here: no {mode.value} reset")
+
+    def migrate(self, vm_id: int, generation: int, passenger: Passenger) -> None:
+        raise HypervisorError(
+            f"VM {vm_id} of generation {generation} has no domain here: none goes to {passenger.node}"
+        )
+
+    def abort_migration(self, vm_id: int, generation: int) -> None:
+        """There is none."""
 
     def watch(self, changed: Callable[[], None]) -> None:
         """Nothing ever changes."""
