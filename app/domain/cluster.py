@@ -6,6 +6,7 @@ from enum import StrEnum
 
 from app.domain.cluster_settings import ClusterSettings
 from app.domain.node import Node, NodeState
+from app.domain.placement_advice import PlacementAdvice
 from app.domain.placement_group import PlacementGroup
 from app.domain.vm import Vm
 
@@ -54,7 +55,10 @@ class Incident:
 
 @dataclass(frozen=True, slots=True)
 class ClusterView:
-    """Nodes, VMs, groups and open incidents as one transaction saw them. `at`: when, by the reader's clock, in UTC."""
+    """Nodes, VMs, groups and open incidents as one transaction saw them. `at`: when, by the reader's clock, in UTC.
+
+    `advice` is what plugins add to every placement; None where there is no such plugin.
+    """
 
     nodes: tuple[Node, ...]
     vms: tuple[Vm, ...]
@@ -63,6 +67,7 @@ class ClusterView:
     groups: tuple[PlacementGroup, ...] = ()
     settings: ClusterSettings = field(default_factory=ClusterSettings)
     at: datetime | None = None
+    advice: PlacementAdvice | None = field(default=None, compare=False, repr=False)
 
     def node(self, name: str) -> Node | None:
         """The node of that name, None if the cluster has none."""

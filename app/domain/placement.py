@@ -1,34 +1,21 @@
-"""Which node takes a VM.
+"""Which node takes a VM, and what is said about those that do not.
 
-The reference algorithm (`fewest-vms`): order the nodes by number of VMs, take the first that has enough
-free memory for this VM; a spare is used only in a recovery. Ties are broken by free memory, then by
-name, so that the same input gives the same output.
+The default strategy is the reference algorithm (`fewest-vms`): order the nodes by number of VMs, take the first that
+has enough free memory for this VM; a spare is used only in a recovery.
 """
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections import Counter
+from dataclasses import dataclass
 
 from app.domain.cluster import ClusterView
-from app.domain.node import Node, NodeRole, NodeState
-from app.domain.vm import Desired, Vm
+from app.domain.placement_group import GroupKind
+from app.domain.placement_ledger import Groups, Ledger, Load, Space
+from app.domain.vm import Vm
 
+__all__ = ["Load", "NoRoom", "Placement", "choose_node", "choose_space", "loads_of", "why_not"]
 
-@dataclass(frozen=True, slots=True)
-class Load:
-    """What a node carries now: VMs counted, memory in MiB taken and in total."""
-
-    node: Node
-    vms: int
-    memory_used_mib: int
-
-    @property
-    def memory_free_mib(self) -> int:
-        """Memory in MiB that is not promised to a VM."""
-        return self.node.memory_mib - self.memory_used_mib
-
-    def plus(self, vm: Vm) -> "Load":
-        """The load with this VM on it."""
-        return replace(self, vms=self.vms + 1, memory_used_mib=self.memory_used_mib + vm.memory_mib)
+#: so many nodes are named one by one in a reason; of the rest it says how many there are of each sort
+_NAMED_MAX = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,53 +35,78 @@ class NoRoom:
 
     @property
     def reason(self) -> str:
-        """One sentence for a human."""
-        return "no node can take it: " + ("; ".join(f"{n}: {w}" for n, w in self.others) or "there are no nodes")
+        """One sentence for a human, of a bearable length also with a thousand nodes."""
+        said = [f"{node}: {why}" for node, why in self.others[:_NAMED_MAX]]
+        rest = Counter(_without_figures(why) for _, why in self.others[_NAMED_MAX:])
+        said += [f"{n} more: {why}" for why, n in sorted(rest.items(), key=lambda x: (-x[1], x[0]))]
+        return "no node can take it: " + ("; ".join(said) or "there are no nodes")
+
+
+def _without_figures(why: str) -> str:
+    """Nodes that lack the same thing are one sort, however much each lacks."""
+    if why.startswith("has ") and why.endswith(" needed"):
+        return "less free than needed" if "free" in why else "too few cores"
+    return why
 
 
 def loads_of(view: ClusterView) -> dict[str, Load]:
-    """The load of every node by name. A VM counts where it is assigned and wanted running, and where it migrates to."""
-    loads = {n.name: Load(n, 0, 0) for n in view.nodes}
-    for vm in view.vms:
-        if vm.node in loads and vm.desired is Desired.RUNNING:
-            loads[vm.node] = loads[vm.node].plus(vm)
-        if vm.migrating_to in loads and vm.desired is Desired.RUNNING:
-            loads[vm.migrating_to] = loads[vm.migrating_to].plus(vm)
-    return loads
+    """The load of every node by name. A VM counts where it is assigned and wanted running."""
+    return Ledger(view).loads()
 
 
-def refusal(load: Load, vm: Vm, *, recovery: bool) -> str:
-    """Why this node cannot take this VM; empty when it can."""
-    node = load.node
-    if node.role is NodeRole.WITNESS:
-        return "is a witness and hosts no VMs"
-    if node.state is not NodeState.ONLINE:
-        return f"is {node.state.value}"
-    if node.maintenance:
-        return "is in maintenance"
-    if node.role is NodeRole.SPARE and not recovery:
-        return "is a spare, kept empty until a failure"
-    if node.name in vm.failed_nodes:
-        return "failed to start it before"
-    if node.cores < vm.cores:
-        return f"has {node.cores} cores, {vm.cores} needed"
-    if load.memory_free_mib < vm.memory_mib:
-        return f"has {load.memory_free_mib} MiB of memory free, {vm.memory_mib} MiB needed"
-    return ""
+def choose_node(view: ClusterView, vm: Vm, *, recovery: bool = False) -> Placement | NoRoom:
+    """The node for one VM by the cluster's strategy, or why none. What the VM itself holds now counts as free."""
+    ledger = Ledger(view)
+    if (held := next((v for v in view.vms if v.id == vm.id), None)) is not None:
+        ledger.forget(held)
+    return choose_space(ledger, vm, recovery=recovery)
 
 
-def choose_node(loads: Iterable[Load], vm: Vm, *, recovery: bool = False) -> Placement | NoRoom:
-    """The node for one VM by `fewest-vms`, or why none."""
-    ordered = sorted(loads, key=lambda x: (x.vms, -x.memory_free_mib, x.node.name))
-    judged = [(load, refusal(load, vm, recovery=recovery)) for load in ordered]
-    fit = [load for load, why_not in judged if not why_not]
-    if not fit:
-        return NoRoom(tuple((load.node.name, why_not) for load, why_not in judged))
-    best = fit[0]
-    others = tuple(
-        (load.node.name, why_not or f"has {load.vms} VMs, more than {best.node.name} or later in order")
-        for load, why_not in judged
-        if load is not best
+def choose_space(ledger: Ledger, vm: Vm, *, recovery: bool = False) -> Placement | NoRoom:
+    """`choose_node` on a ledger."""
+    suited, against = ledger.suited(vm, recovery=recovery)
+    scores, groups = ledger.scores(vm, suited), ledger.groups_of(vm)
+    order = ledger.strategy.order
+    in_order = sorted(
+        ledger.spaces,
+        key=lambda s: (-scores.get(s.node.name, 0.0), company(ledger, groups, s), order(s), s.index),
     )
-    why = f"fewest VMs ({best.vms}) of the nodes with {vm.memory_mib} MiB of memory free ({best.memory_free_mib} MiB)"
-    return Placement(best.node.name, why, others)
+    judged = [(s, against[s.node.name] or ledger.crowded(vm, s)) for s in in_order]
+    best = next((s for s, refused in judged if not refused), None)
+    if best is None:
+        return NoRoom(tuple((s.node.name, refused) for s, refused in judged))
+    others = tuple(
+        (s.node.name, refused or _second(ledger, groups, scores.get(s.node.name, 0.0), s, best))
+        for s, refused in judged
+        if s is not best
+    )
+    return Placement(best.node.name, praise(ledger, vm, best, scores.get(best.node.name, 0.0)), others)
+
+
+def company(ledger: Ledger, groups: Groups, space: Space) -> int:
+    """How many VMs are there already that these groups would rather have elsewhere."""
+    return sum(ledger.places_of(g).get(space.domain(g), 0) for g in groups if g.kind is GroupKind.SPREAD_SOFT)
+
+
+def praise(ledger: Ledger, vm: Vm, space: Space, score: float = 0.0) -> str:
+    """What made this node the choice; it does not carry the VM yet."""
+    liked = f"a plugin's score of {score:g}, then " if score else ""
+    best = ledger.strategy.praise(space)
+    return f"{liked}{best} of the nodes with {vm.memory_mib} MiB of memory free ({space.free} MiB)"
+
+
+def _second(ledger: Ledger, groups: Groups, score: float, space: Space, best: Space) -> str:
+    if score:
+        return f"has a plugin's score of {score:g}, less than {best.node.name} or later in order"
+    if near := company(ledger, groups, space):
+        return f"has {near} VMs of a group that should be spread, more than {best.node.name} or later in order"
+    return ledger.strategy.later(space, best.node.name)
+
+
+def why_not(ledger: Ledger, vm: Vm, node: str, *, recovery: bool = False) -> str:
+    """Why this node cannot take this VM; empty when it can."""
+    space = ledger.space(node)
+    if space is None:
+        return "is not in the cluster"
+    _, against = ledger.suited(vm, recovery=recovery)
+    return against[node] or ledger.crowded(vm, space)

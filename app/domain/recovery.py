@@ -4,11 +4,28 @@ A plan says what it could not do, and why. It never moves a VM that another node
 gives every VM that it touches a new generation: the copy that died cannot come back under the old one.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from enum import StrEnum
 
 from app.domain.cluster import ClusterView
-from app.domain.placement import NoRoom, choose_node, loads_of
+from app.domain.placement import Placement, choose_space
+from app.domain.placement_ledger import Ledger
+from app.domain.placement_pass import Owed, Placed, first_pass, start_order
+from app.domain.placement_repair import STEPS_MAX, repair
 from app.domain.vm import Desired, Vm
+
+__all__ = [
+    "Assignment", "Losses", "PlacedBy", "RecoveryPlan", "Released", "Unplaced", "plan_recovery", "plan_waiting",
+    "start_order", "unplaced_after",
+]  # fmt: skip
+
+
+class PlacedBy(StrEnum):
+    """Which pass of the plan found the node: the strategy alone, or the search that packs anew what it left over."""
+
+    FIRST = "first"
+    REPAIR = "repair"
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +36,7 @@ class Assignment:
     node: str
     generation: int
     why: str
+    by: PlacedBy = PlacedBy.FIRST
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,82 +71,113 @@ class RecoveryPlan:
         return not (self.assigned or self.unplaced or self.released)
 
 
-def start_order(vms: list[Vm]) -> list[Vm]:
-    """Highest priority first; within one priority large VMs first, which strands fewer of them."""
-    return sorted(vms, key=lambda v: (-v.priority, -v.memory_mib, v.id))
-
-
 def plan_recovery(view: ClusterView, failed: str) -> RecoveryPlan:
     """Spread the VMs of `failed` over the others. The caller holds the proof that it is fenced."""
     theirs = [v for v in view.vms if v.node == failed]
-    owed = [v for v in theirs if v.wants_to_run]
     released = tuple(Released(v.id, v.next_generation) for v in theirs if not v.wants_to_run)
-    assigned, unplaced = _place(view, owed, exclude=frozenset({failed}), recovery=True)
+    ledger = Ledger(view)
+    _lose(ledger, theirs, frozenset({failed}))
+    assigned, unplaced = _place(ledger, [Owed(v) for v in theirs if v.wants_to_run])
     return RecoveryPlan(failed, assigned, unplaced, released)
-
-
-def unplaced_after(view: ClusterView, failed: frozenset[str]) -> tuple[Vm, ...]:
-    """The VMs that would have no node if all of `failed` were lost at once: what a recovery of them would strand.
-
-    This is the search of the real recovery, so that a capacity promise rests on what would really be done.
-    """
-    owed = [v for v in view.vms if v.node in failed and v.wants_to_run]
-    _, unplaced = _place(view, owed, exclude=failed, recovery=True)
-    stranded = {u.vm_id for u in unplaced}
-    return tuple(v for v in owed if v.id in stranded)
 
 
 def plan_waiting(view: ClusterView) -> RecoveryPlan:
     """Place the VMs that wait for a node, move those that their node failed to start, and give those that are to be
     deleted an owner that does it.
 
-    Only what changes is in the plan: a VM that still finds no room keeps its row, unless the reason changed.
+    Only what changes is in the plan: a VM that still finds no room keeps its row, unless the reason changed. VMs of a
+    recovery come before new ones, and those before the ones that have a node and only should have another.
     """
+    ledger = Ledger(view)
     waiting = [v for v in view.vms if v.node is None and v.wants_to_run]
-    from_recovery = [v for v in waiting if v.incident_id is not None]
-    fresh = [v for v in waiting if v.incident_id is None]
-    assigned, unplaced = _place(view, from_recovery, exclude=frozenset(), recovery=True)
-    taken = {a.vm_id: a.node for a in assigned}
-    more, not_yet = _place(view, fresh, exclude=frozenset(), recovery=False, taken=taken)
-    relocated = _relocate(view, {**taken, **{a.vm_id: a.node for a in more}})
+    owed = [Owed(v, recovery=v.incident_id is not None, stage=v.incident_id is None) for v in waiting]
+    stuck = _stuck(view, ledger)
+    assigned, unplaced = _place(ledger, [*owed, *stuck])
     reasons = {v.id: v.unplaced_reason for v in waiting}
-    changed = tuple(u for u in (*unplaced, *not_yet) if reasons[u.vm_id] != u.reason)
-    return RecoveryPlan("", (*assigned, *more, *relocated, *_undertakers(view)), changed)
+    changed = tuple(u for u in unplaced if u.vm_id in reasons and reasons[u.vm_id] != u.reason)
+    return RecoveryPlan("", (*assigned, *_undertakers(view)), changed)
 
 
-def _place(
-    view: ClusterView, vms: list[Vm], *, exclude: frozenset[str], recovery: bool, taken: dict[int, str] | None = None
-) -> tuple[tuple[Assignment, ...], tuple[Unplaced, ...]]:
-    if not vms:
-        return (), ()
-    loads = {name: load for name, load in loads_of(view).items() if name not in exclude}
-    by_id = {v.id: v for v in view.vms}
-    for vm_id, node in (taken or {}).items():
-        loads[node] = loads[node].plus(by_id[vm_id])
+def unplaced_after(view: ClusterView, failed: frozenset[str], *, steps_max: int = STEPS_MAX) -> tuple[Vm, ...]:
+    """The VMs that would have no node if all of `failed` were lost at once: what a recovery of them would strand.
+
+    This is the search of the real recovery, so that a capacity promise rests on what would really be done.
+    """
+    return Losses(view).unplaced_after(failed, steps_max=steps_max)
+
+
+class Losses:
+    """Asks one view what many losses would strand; what does not change between the questions is looked at once."""
+
+    def __init__(self, view: ClusterView) -> None:
+        self._ledger = Ledger(view)
+        self._on: dict[str, list[Vm]] = {}
+        for vm in view.vms:
+            if vm.node is not None:
+                self._on.setdefault(vm.node, []).append(vm)
+
+    def unplaced_after(self, failed: frozenset[str], *, steps_max: int = STEPS_MAX) -> tuple[Vm, ...]:
+        """See the function of that name. `steps_max` bounds the repair search, 0 leaves it out."""
+        theirs = [v for name in sorted(failed) for v in self._on.get(name, ())]
+        ledger = self._ledger.copy()
+        _lose(ledger, theirs, failed)
+        owed = [Owed(v) for v in theirs if v.wants_to_run]
+        placed, _ = _search(ledger, owed, steps_max)
+        return tuple(o.vm for o in owed if o.vm.id not in placed)
+
+
+def _lose(ledger: Ledger, theirs: Sequence[Vm], failed: frozenset[str]) -> None:
+    for vm in theirs:
+        ledger.forget(vm)
+    ledger.close(failed)
+
+
+def _search(ledger: Ledger, owed: Sequence[Owed], steps_max: int) -> tuple[Placed, Placed]:
+    """The result, and that of the first pass alone."""
+    first = first_pass(ledger, owed)
+    if len(first) == len(owed) or steps_max <= 0:
+        return first, first
+    placed = repair(ledger, owed, first, steps_max)
+    left = [o for o in owed if o.vm.id not in placed]
+    return placed | first_pass(ledger, left), first
+
+
+def _place(ledger: Ledger, owed: Sequence[Owed]) -> tuple[tuple[Assignment, ...], tuple[Unplaced, ...]]:
+    """All of `owed`, in the order in which they are to be started."""
+    placed, first = _search(ledger, owed, STEPS_MAX)
+    place = {vm.id: i for i, vm in enumerate(start_order(o.vm for o in owed))}
     assigned: list[Assignment] = []
     unplaced: list[Unplaced] = []
-    for vm in start_order(vms):
-        choice = choose_node(loads.values(), vm, recovery=recovery)
-        if isinstance(choice, NoRoom):
-            unplaced.append(
-                Unplaced(vm.id, vm.next_generation if vm.node is not None else vm.generation, choice.reason)
-            )
+    for one in sorted(owed, key=lambda o: (o.stage, place[o.vm.id])):
+        vm = one.vm
+        if vm.id in placed:
+            space, why = placed[vm.id]
+            by = PlacedBy.FIRST if placed[vm.id] is first.get(vm.id) else PlacedBy.REPAIR
+            assigned.append(Assignment(vm.id, space.node.name, vm.next_generation, why, by))
             continue
-        loads[choice.node] = loads[choice.node].plus(vm)
-        assigned.append(Assignment(vm.id, choice.node, vm.next_generation, choice.why))
+        choice = choose_space(ledger, vm, recovery=one.recovery)
+        if isinstance(choice, Placement):  # only a plugin that changed its mind gets here
+            assigned.append(Assignment(vm.id, choice.node, vm.next_generation, choice.why))
+            continue
+        unplaced.append(Unplaced(vm.id, vm.next_generation if vm.node is not None else vm.generation, choice.reason))
     return tuple(assigned), tuple(unplaced)
 
 
-def _relocate(view: ClusterView, taken: dict[int, str]) -> tuple[Assignment, ...]:
+def _stuck(view: ClusterView, ledger: Ledger) -> list[Owed]:
     """VMs whose node gave up starting them: elsewhere, remembering where it failed; nowhere else: it tries on there.
 
-    Those of a node that is lost wait for its proof like all others: what it said may be true no more.
+    Those of a node that is lost wait for its proof like all others: what it said may be true no more. Until such a VM
+    has another node it holds the room on its own; only its groups no longer count it there.
     """
     online = {n.name for n in view.online()}
     stuck = [v for v in view.vms if v.wants_to_run and v.given_up and v.node in online]
-    elsewhere = [replace(v, failed_nodes=(*v.failed_nodes, v.node or "")) for v in stuck]
-    assigned, _ = _place(view, elsewhere, exclude=frozenset(), recovery=True, taken=taken)
-    return assigned
+    owed = []
+    for vm in stuck:
+        home = ledger.space(vm.node or "")
+        if home is not None:
+            ledger.leave_groups(vm, home)
+        owed.append(Owed(replace(vm, failed_nodes=(*vm.failed_nodes, vm.node or "")), stage=2))
+    return owed
 
 
 def _undertakers(view: ClusterView) -> tuple[Assignment, ...]:

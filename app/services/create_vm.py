@@ -7,11 +7,13 @@ from datetime import datetime
 from typing import TypeVar
 
 from app.domain.errors import InvalidInput, NameTaken, QuotaExceeded
+from app.domain.placement_advice import PlacementAdvice
 from app.domain.records import ApiAction, ClusterEvent, Image, Plan, Project
 from app.domain.vm import Desired, Vm
 from app.ports.store import Rows, Transaction
 from app.services.begin_action import begin_action
 from app.services.check_labels import check_labels
+from app.services.load_view import load_view
 from app.services.place_vm import place_vm, why_there
 from app.services.refusals import NotAdmitted
 
@@ -44,7 +46,10 @@ class CreatedVm:
     next_actions: tuple[ApiAction, ...]
 
 
-def create_vm(tx: Transaction, project: Project, order: VmOrder, votes: Sequence[Vote], now: datetime) -> CreatedVm:
+def create_vm(
+    tx: Transaction, project: Project, order: VmOrder, votes: Sequence[Vote], now: datetime,
+    advice: PlacementAdvice | None = None,
+) -> CreatedVm:  # fmt: skip
     """Errors: InvalidInput, NameTaken, QuotaExceeded, NotAdmitted, NoCapacity.
 
     Started at once it gets a node and generation 1; else neither, until it is switched on: a VM that is off is
@@ -62,7 +67,7 @@ def create_vm(tx: Transaction, project: Project, order: VmOrder, votes: Sequence
     if not order.start:
         vm = tx.vms.add(vm)
         return CreatedVm(vm, begin_action(tx, vm, "create_server", now, done=True), ())
-    choice = place_vm(tx, vm)
+    choice = place_vm(tx, load_view(tx, now, advice), vm)
     vm = tx.vms.add(replace(vm, node=choice.node, generation=1))
     tx.events.add(ClusterEvent(0, now, "vm.placed", why_there(vm.name, choice), node=choice.node, vm_id=vm.id))
     create, start = (begin_action(tx, vm, command, now) for command in ("create_server", "start_server"))

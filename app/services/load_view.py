@@ -1,8 +1,11 @@
 """What the two cores decide on, read in one transaction."""
 
+from datetime import datetime
+
 from app.domain.cluster import ClusterView, IncidentPhase
 from app.domain.cluster_settings import ClusterSettings
 from app.domain.node import Node
+from app.domain.placement_advice import PlacementAdvice
 from app.domain.vm import Vm
 from app.ports.store import Transaction
 from app.services.epoch import current_epoch
@@ -10,8 +13,8 @@ from app.services.epoch import current_epoch
 OPEN_PHASES = (IncidentPhase.FENCING, IncidentPhase.PLANNING, IncidentPhase.STARTING)
 
 
-def load_view(tx: Transaction) -> ClusterView:
-    """Everything a coordinator needs."""
+def load_view(tx: Transaction, at: datetime | None = None, advice: PlacementAdvice | None = None) -> ClusterView:
+    """Everything a coordinator needs. `at`: now, for what ends by itself; `advice`: what plugins add to placement."""
     return ClusterView(
         nodes=tuple(tx.nodes.where()),
         vms=tuple(tx.vms.where()),
@@ -19,6 +22,8 @@ def load_view(tx: Transaction) -> ClusterView:
         epoch=current_epoch(tx).epoch,
         groups=tuple(tx.groups.where()),
         settings=current_settings(tx),
+        at=at,
+        advice=advice,
     )
 
 

@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from dataclasses import replace
 
+from app.domain.cluster import ClusterView
 from app.domain.errors import NoCapacity
+from app.domain.node import Node
 from app.domain.placement import Load, NoRoom, Placement, choose_node, loads_of
 from app.domain.vm import Vm
 from app.ports.store import Transaction
@@ -15,19 +17,20 @@ def current_loads(tx: Transaction) -> Mapping[str, Load]:
     return loads_of(load_view(tx))
 
 
-def place_vm(tx: Transaction, vm: Vm) -> Placement:
+def place_vm(tx: Transaction, view: ClusterView, vm: Vm) -> Placement:
     """The node for it, its row touched. NoCapacity says for each node why not."""
-    loads = current_loads(tx)
-    choice = choose_node(loads.values(), vm)
+    choice = choose_node(view, vm)
     if isinstance(choice, NoRoom):
         raise NoCapacity(choice.reason)
-    promise_memory(tx, loads[choice.node])
+    node = view.node(choice.node)
+    assert node is not None
+    promise_memory(tx, node)
     return choice
 
 
-def promise_memory(tx: Transaction, load: Load) -> None:
+def promise_memory(tx: Transaction, node: Node) -> None:
     """Touch the node's row: of two requests that fill it at once, on two members of the database, one goes again."""
-    tx.nodes.save(replace(load.node, placements=load.node.placements + 1))
+    tx.nodes.save(replace(node, placements=node.placements + 1))
 
 
 def why_there(vm_name: str, choice: Placement) -> str:

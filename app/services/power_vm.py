@@ -13,14 +13,17 @@ from datetime import datetime
 
 from app.domain.errors import Conflict
 from app.domain.node import NodeState
-from app.domain.placement import refusal
+from app.domain.placement import why_not
+from app.domain.placement_advice import PlacementAdvice
+from app.domain.placement_ledger import Ledger
 from app.domain.records import ApiAction, ClusterEvent
 from app.domain.vm import Command, Desired, PowerSeen, StopMode, Vm
 from app.ports.store import Transaction
 from app.services.begin_action import begin_action, overtake_actions
 from app.services.check_command import check_command
 from app.services.find_vm import find_vm
-from app.services.place_vm import current_loads, place_vm, promise_memory, why_there
+from app.services.load_view import load_view
+from app.services.place_vm import place_vm, promise_memory, why_there
 
 #: what the customer's tools call the action of each command
 COMMANDS = {
@@ -36,13 +39,16 @@ _RESETS = ("reset_server", "reboot_server")
 _UP = (PowerSeen.RUNNING, PowerSeen.PAUSED, PowerSeen.STARTING)
 
 
-def power_vm(tx: Transaction, project_id: int, vm_id: int, command: Command, now: datetime) -> ApiAction:
+def power_vm(
+    tx: Transaction, project_id: int, vm_id: int, command: Command, now: datetime,
+    advice: PlacementAdvice | None = None,
+) -> ApiAction:  # fmt: skip
     """Errors: NotFound, Locked, WrongState; for POWERON also NoCapacity and Conflict (try again)."""
     vm = find_vm(tx, project_id, vm_id)
     check_command(vm, command)
     match command:
         case Command.POWERON:
-            return _power_on(tx, vm, now)
+            return _power_on(tx, vm, now, advice)
         case Command.POWEROFF:
             return _power_off(tx, vm, command, StopMode.HARD, now)
         case Command.SHUTDOWN:
@@ -55,37 +61,33 @@ def power_vm(tx: Transaction, project_id: int, vm_id: int, command: Command, now
             raise ValueError(f"{command} is not about power")
 
 
-def _power_on(tx: Transaction, vm: Vm, now: datetime) -> ApiAction:
+def _power_on(tx: Transaction, vm: Vm, now: datetime, advice: PlacementAdvice | None) -> ApiAction:
     if vm.desired is Desired.RUNNING:
         return begin_action(tx, vm, COMMANDS[Command.POWERON], now, done=vm.verified)
     overtake_actions(tx, vm, _STOPS, now)
     # Its node may have stopped it without having said so yet: only a guest that is seen alive from now on counts.
     observed = replace(vm.observed, verified_at=None)
-    wanted = _placed(tx, replace(vm, desired=Desired.RUNNING, failed_nodes=(), observed=observed), now)
+    wanted = _placed(tx, replace(vm, desired=Desired.RUNNING, failed_nodes=(), observed=observed), now, advice)
     tx.vms.save(wanted)
     return begin_action(tx, wanted, COMMANDS[Command.POWERON], now)
 
 
-def _placed(tx: Transaction, vm: Vm, now: datetime) -> Vm:
+def _placed(tx: Transaction, vm: Vm, now: datetime, advice: PlacementAdvice | None) -> Vm:
     """On its own node where that can take it; else on another, if nothing of it can be left on its own."""
-    loads = current_loads(tx)
+    view = load_view(tx, now, advice)
     seen_off = vm.seen_current and vm.observed.power is PowerSeen.OFF
-    load = loads.get(vm.node or "")
-    if load is not None and not _why_not(load.node.state, refusal(load, vm, recovery=False)):
-        promise_memory(tx, load)
+    home = view.node(vm.node or "")
+    if home is not None and not why_not(Ledger(view), vm, home.name):
+        promise_memory(tx, home)
         return replace(vm, generation=vm.next_generation) if seen_off else vm
-    if vm.node is None or load is None or seen_off or load.node.state is NodeState.FENCED:
-        choice = place_vm(tx, vm)
+    if home is None or seen_off or home.state is NodeState.FENCED:
+        choice = place_vm(tx, view, vm)
         text = why_there(vm.name, choice)
         tx.events.add(ClusterEvent(0, now, "vm.placed", text, node=choice.node, vm_id=vm.id))
         return replace(vm, node=choice.node, generation=vm.next_generation, unplaced_reason="")
-    if load.node.state is NodeState.LOST:
+    if home.state is NodeState.LOST:
         return vm  # the recovery of its node moves it, once there is a proof
     raise Conflict(f"server {vm.name} is still being stopped, and its node cannot keep it; try again in a moment")
-
-
-def _why_not(state: NodeState, refused: str) -> str:
-    return refused if state is NodeState.ONLINE else f"is {state.value}"
 
 
 def _power_off(tx: Transaction, vm: Vm, command: Command, mode: StopMode, now: datetime) -> ApiAction:

@@ -5,13 +5,13 @@ from typing import Any
 import pytest
 
 from app.domain.node import Node
-from app.domain.placement import NoRoom, Placement, choose_node, loads_of
+from app.domain.placement import NoRoom, Placement, choose_node
 from app.domain.vm import Desired, Vm
 from tests.domain.make import fenced, lost, node, spare, view, vm, witness
 
 
 def _choose(nodes: list[Node], others: list[Vm], one: Vm, *, recovery: bool = False) -> Placement | NoRoom:
-    return choose_node(loads_of(view(nodes, others)).values(), one, recovery=recovery)
+    return choose_node(view(nodes, others), one, recovery=recovery)
 
 
 def _node_of(choice: Placement | NoRoom) -> str:
