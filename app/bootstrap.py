@@ -103,7 +103,7 @@ def node_facts(config: Config, watchdog_seconds: float | None) -> NodeFacts:
     node = config.node
     return NodeFacts(
         node.id, node.name, node.address, node.role, node.memory_mib or memory_mib(), node.cores or cores(),
-        node.rack, watchdog_seconds, boot_id(),
+        node.rack, watchdog_seconds, boot_id(), node.cpu_models, tuple(p.name for p in config.pools), node.networks,
     )  # fmt: skip
 
 

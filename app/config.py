@@ -26,7 +26,10 @@ class _Section(BaseModel):
 
 
 class NodeSection(_Section):
-    """This node. Memory in MiB and cores are what may be promised to VMs; 0 means all that the machine has."""
+    """This node. Memory in MiB and cores are what may be promised to VMs; 0 means all that the machine has.
+
+    `networks` it reaches and `cpu_models` it can offer to VMs; empty says nothing, and placement then asks nothing.
+    """
 
     name: str = "localhost"
     id: int = Field(1, ge=1)
@@ -35,6 +38,8 @@ class NodeSection(_Section):
     rack: str = ""
     memory_mib: int = Field(0, ge=0)
     cores: int = Field(0, ge=0)
+    networks: tuple[str, ...] = ()
+    cpu_models: tuple[str, ...] = ()
 
 
 class DatabaseSection(_Section):

@@ -12,7 +12,7 @@ from app.domain.placement_group import GroupKind
 from app.domain.placement_ledger import Groups, Ledger, Load, Space
 from app.domain.vm import Vm
 
-__all__ = ["Load", "NoRoom", "Placement", "choose_node", "choose_space", "loads_of", "why_not"]
+__all__ = ["Load", "NoRoom", "Placement", "choose_node", "choose_space", "loads_of", "why_not", "why_not_move"]
 
 #: so many nodes are named one by one in a reason; of the rest it says how many there are of each sort
 _NAMED_MAX = 8
@@ -101,6 +101,14 @@ def _second(ledger: Ledger, groups: Groups, score: float, space: Space, best: Sp
     if near := company(ledger, groups, space):
         return f"has {near} VMs of a group that should be spread, more than {best.node.name} or later in order"
     return ledger.strategy.later(space, best.node.name)
+
+
+def why_not_move(ledger: Ledger, vm: Vm, node: str) -> str:
+    """Why a VM that has a node cannot go from there to this one; empty when it can."""
+    ledger.forget(vm)
+    refused = why_not(ledger, vm, node)
+    ledger.count(vm)
+    return refused
 
 
 def why_not(ledger: Ledger, vm: Vm, node: str, *, recovery: bool = False) -> str:

@@ -33,6 +33,13 @@ class Load:
         """Memory in MiB that is not promised to a VM; below 0 when the operator lowered the overcommit."""
         return self.memory_total_mib - self.memory_used_mib
 
+    def plus(self, vm: Vm) -> "Load":
+        """The load with this VM on it."""
+        return replace(
+            self, vms=self.vms + 1, memory_used_mib=self.memory_used_mib + vm.memory_mib,
+            cores_used=self.cores_used + vm.cores,
+        )  # fmt: skip
+
 
 @dataclass(slots=True, eq=False)
 class Space:

@@ -16,7 +16,8 @@ from dataclasses import dataclass, field, replace
 
 from app.domain.cluster import ClusterView
 from app.domain.node import Node, NodeRole, NodeState
-from app.domain.placement import Load, loads_of, refusal
+from app.domain.placement import Load, loads_of, why_not_move
+from app.domain.placement_ledger import Ledger
 from app.domain.vm import Vm
 
 
@@ -127,15 +128,6 @@ def _loads_to_be(view: ClusterView) -> dict[str, Load]:
     return loads_of(replace(view, vms=arrived))
 
 
-def _loads_held(view: ClusterView) -> dict[str, Load]:
-    """What the nodes hold until then: a VM that migrates needs its memory at both ends."""
-    loads = loads_of(replace(view, vms=tuple(replace(v, migrating_to=None) for v in view.vms)))
-    for vm in view.vms:
-        if vm.migrating_to in loads:
-            loads[vm.migrating_to] = loads[vm.migrating_to].plus(vm)
-    return loads
-
-
 def _free_slots(view: ClusterView) -> int:
     return view.settings.migrations_max - sum(v.migrating_to is not None for v in view.vms)
 
@@ -152,7 +144,7 @@ def _busy(view: ClusterView) -> frozenset[str]:
 
 def _best_move(view: ClusterView, settings: RebalanceSettings, resting: frozenset[int]) -> Move | None:
     """From the fullest nodes down, to the emptiest up: the move that brings one pair closest together."""
-    busy, held = _busy(view), _loads_held(view)
+    busy, held = _busy(view), Ledger(view)
     able = [x for x in _loads_to_be(view).values() if _takes_part(x.node) and x.node.name not in busy]
     full_first = sorted(able, key=lambda x: (-share(x), x.node.name))
     movable: dict[str, list[Vm]] = {}
@@ -164,7 +156,7 @@ def _best_move(view: ClusterView, settings: RebalanceSettings, resting: frozense
             if share(source) - share(target) <= settings.threshold:
                 break
             for vm in _worth(source, target, movable.get(source.node.name, []), settings):
-                if not refusal(held[target.node.name], vm, recovery=False):
+                if not why_not_move(held, vm, target.node.name):
                     return _told(vm, source, target)
     return None
 

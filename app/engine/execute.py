@@ -161,7 +161,8 @@ def _campaign(ports: AgentPorts) -> Callable[[], Event]:
 def _load_view(ports: AgentPorts) -> Callable[[], Event]:
     def work() -> Event:
         asked_at = ports.clock.monotonic()
-        return fact.ViewLoaded(ports.store.run(load_view), asked_at)
+        view = ports.store.run(lambda tx: load_view(tx, ports.clock.utc(), ports.placement))
+        return fact.ViewLoaded(view, asked_at)
 
     return work
 

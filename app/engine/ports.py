@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
+from app.domain.placement_advice import PlacementAdvice
 from app.ports.clock import Clock
 from app.ports.fencing import FenceMethods
 from app.ports.hypervisor import Hypervisor
@@ -28,3 +29,4 @@ class AgentPorts:
     pools: Mapping[str, Pool]
     workers: Workers
     check_health: Callable[[], tuple[str, ...]]
+    placement: PlacementAdvice | None = None

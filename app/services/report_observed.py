@@ -27,6 +27,10 @@ class NodeFacts:
     rack: str
     watchdog_seconds: float | None
     boot_id: str
+    #: what it offers and reaches; empty says nothing, and placement then asks nothing
+    cpu_models: tuple[str, ...] = ()
+    pools: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
 
 
 def report_observed(tx: Transaction, facts: NodeFacts, seen: Sequence[VmSeen], health: str, now: datetime) -> None:
@@ -47,6 +51,7 @@ def _register(tx: Transaction, facts: NodeFacts, health: str, now: datetime) -> 
     new = replace(
         old, address=facts.address, role=facts.role, memory_mib=facts.memory_mib, cores=facts.cores, rack=facts.rack,
         watchdog_seconds=facts.watchdog_seconds, boot_id=facts.boot_id, health=health,
+        cpu_models=facts.cpu_models, pools=facts.pools, networks=facts.networks,
     )  # fmt: skip
     if not rows:
         tx.nodes.add(replace(new, id=facts.id))
