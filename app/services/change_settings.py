@@ -6,11 +6,12 @@ from datetime import datetime
 
 from app.domain.cluster_settings import ClusterSettings
 from app.domain.errors import InvalidInput
+from app.domain.placement_strategy import STRATEGIES
 from app.domain.records import ClusterEvent
 from app.ports.store import Transaction
 from app.services.load_view import current_settings
 
-STRATEGIES = ("fewest-vms", "best-fit")
+
 
 
 def change_settings(tx: Transaction, changes: Mapping[str, object], now: datetime) -> ClusterSettings:
