@@ -12,8 +12,6 @@ from app.ports.store import Transaction
 from app.services.load_view import current_settings
 
 
-
-
 def change_settings(tx: Transaction, changes: Mapping[str, object], now: datetime) -> ClusterSettings:
     """The settings as they are now. InvalidInput names the field. What is said twice is written once."""
     old = current_settings(tx)
