@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from app.domain.cluster import ClusterView, IncidentPhase
 from app.domain.migration import TRIES_MAX
 from app.domain.node import NodeRole, NodeState
-from app.domain.placement import NoRoom, Placement, choose_node, loads_of
+from app.domain.placement import NoRoom, Placement, choose_node
 from app.domain.policy import QuorumLoss
 from app.domain.replace import replace
 from app.domain.vm import PowerSeen, Vm
@@ -174,8 +174,7 @@ def _target(traffic: _Traffic, vm: Vm) -> Placement | NoRoom | None:
 
 def _choose(view: ClusterView, vm: Vm, nodes: frozenset[str]) -> Placement | NoRoom:
     """The ordinary choice among these; that it failed to start somewhere says nothing about a copy that runs."""
-    among = replace(view, nodes=tuple(n for n in view.nodes if n.name in nodes))
-    return choose_node(loads_of(among).values(), replace(vm, failed_nodes=()))
+    return choose_node(view, replace(vm, failed_nodes=()), among=nodes)
 
 
 def why_not_there(view: ClusterView, vm: Vm, to: str) -> str:

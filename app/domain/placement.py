@@ -54,21 +54,28 @@ def loads_of(view: ClusterView) -> dict[str, Load]:
     return Ledger(view).loads()
 
 
-def choose_node(view: ClusterView, vm: Vm, *, recovery: bool = False) -> Placement | NoRoom:
-    """The node for one VM by the cluster's strategy, or why none. What the VM itself holds now counts as free."""
+def choose_node(
+    view: ClusterView, vm: Vm, *, recovery: bool = False, among: frozenset[str] | None = None
+) -> Placement | NoRoom:
+    """The node for one VM by the cluster's strategy, or why none. What the VM itself holds now counts as free.
+
+    `among`: only these nodes are asked; what groups have on others counts all the same.
+    """
     ledger = Ledger(view)
     if (held := next((v for v in view.vms if v.id == vm.id), None)) is not None:
         ledger.forget(held)
-    return choose_space(ledger, vm, recovery=recovery)
+    return choose_space(ledger, vm, recovery=recovery, among=among)
 
 
-def choose_space(ledger: Ledger, vm: Vm, *, recovery: bool = False) -> Placement | NoRoom:
+def choose_space(
+    ledger: Ledger, vm: Vm, *, recovery: bool = False, among: frozenset[str] | None = None
+) -> Placement | NoRoom:
     """`choose_node` on a ledger."""
     suited, against = ledger.suited(vm, recovery=recovery)
     scores, groups = ledger.scores(vm, suited), ledger.groups_of(vm)
     order = ledger.strategy.order
     in_order = sorted(
-        ledger.spaces,
+        (s for s in ledger.spaces if among is None or s.node.name in among),
         key=lambda s: (-scores.get(s.node.name, 0.0), company(ledger, groups, s), order(s), s.index),
     )
     judged = [(s, against[s.node.name] or ledger.crowded(vm, s)) for s in in_order]

@@ -69,6 +69,8 @@ class Ledger:
         self._by_name = {s.node.name: s for s in self.spaces}
         self._groups = {(g.project_id, g.name): g for g in view.groups}
         self._members: dict[int, dict[str, int]] = {g.id: {} for g in view.groups}
+        #: a group that must be together leaves a node that is being emptied: the first VM decides where to
+        self._leaving = frozenset(n.name for n in nodes if n.evacuating)
         self._suited: dict[object, tuple[list[Space], dict[str, str]]] = {}
         for vm in view.vms:
             self.count(vm)
@@ -197,8 +199,10 @@ class Ledger:
             if group.kind is GroupKind.SPREAD and places.get(domain, 0):
                 where = "" if group.domain is GroupDomain.NODE else f" in its rack {domain or '(none)'}"
                 return f"has a VM of the group {group.name}{where}, which must be spread"
-            if group.kind is GroupKind.TOGETHER and places and domain not in places:
-                return f"is not where the group {group.name} is, which must be together ({', '.join(sorted(places))})"
+            if group.kind is GroupKind.TOGETHER and domain not in places:
+                there = sorted(set(places) - self._leaving)
+                if there:
+                    return f"is not where the group {group.name} is, which must be together ({', '.join(there)})"
         return ""
 
     def loads(self) -> dict[str, Load]:
