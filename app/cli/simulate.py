@@ -3,16 +3,32 @@
 import difflib
 import json
 import sys
-import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from app.domain.errors import InvalidInput
-from app.simulator.random_faults import random_story
+from app.simulator.many import Tally, run_seeds
+from app.simulator.random_faults import REPAIR_SECONDS, random_story
 from app.simulator.run import Outcome, run
 from app.simulator.scenario import dump_cluster, load_scenario
+from app.simulator.shrink import Shrinker
+
+
+@dataclass(frozen=True, slots=True)
+class _Asked:
+    """The options of random stories."""
+
+    nodes: int
+    vms: int
+    jobs: int
+    shrink: bool
+    save: Path | None
+    as_json: bool
 
 
 def simulate(
@@ -22,6 +38,11 @@ def simulate(
     seeds: Annotated[str, typer.Option(help="Random faults instead: seeds A to B, both included, as A:B.")] = "",
     nodes: Annotated[int, typer.Option(min=1, max=64, help="Nodes, with --seeds.")] = 3,
     vms: Annotated[int, typer.Option(min=0, max=2000, help="VMs, with --seeds.")] = 6,
+    jobs: Annotated[int, typer.Option(min=0, help="Processes, with --seeds; 0: one for each core.")] = 0,
+    shrink: Annotated[bool, typer.Option(help="Make a story that breaks an invariant as short as it can be.")] = True,
+    save: Annotated[
+        Path | None, typer.Option(help="Keep such stories as scenarios in this directory.", show_default=False)
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="The result as JSON.")] = False,
     update: Annotated[bool, typer.Option(help="Write the story into expected.log.")] = False,
 ) -> None:
@@ -31,7 +52,7 @@ def simulate(
     if directory is not None:
         _scenario(directory, as_json=as_json, update=update)
     else:
-        _random(_range(seeds), nodes, vms, as_json=as_json)
+        _random(_range(seeds), _Asked(nodes, vms, jobs, shrink, save, as_json))
 
 
 def _scenario(directory: Path, *, as_json: bool, update: bool) -> None:
@@ -59,27 +80,67 @@ def _difference(expected: str | None, happened: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _random(seeds: range, nodes: int, vms: int, *, as_json: bool) -> None:
-    began, virtual, wrong = time.monotonic(), 0.0, []
-    for seed in seeds:
-        layout, commands = random_story(seed, nodes, vms)
-        outcome = run(layout, commands, must_settle=True)
-        virtual += outcome.seconds
-        if outcome.violation:
-            script = "".join(f"{c.line()}\n" for c in commands)
-            wrong.append({"seed": seed, "violation": outcome.violation, "script": script})
-            if not as_json:
-                sys.stdout.write(f"seed {seed}: {outcome.violation}\n")
-                sys.stdout.write(f"--- cluster.toml\n{dump_cluster(layout)}--- script.txt\n{script}")
-    spent = time.monotonic() - began
-    if as_json:
-        _say({"seeds": len(seeds), "violations": wrong, "virtual_hours": virtual / 3600, "seconds": spent})
+def _random(seeds: range, asked: _Asked) -> None:
+    with _progress(len(seeds), asked.as_json) as each:
+        tally = run_seeds(seeds, asked.nodes, asked.vms, jobs=asked.jobs, each=each)
+    wrong = []
+    for result in tally.violations:
+        layout, commands = random_story(result.seed, asked.nodes, asked.vms)
+        shrinker = Shrinker(layout, commands, result.violation, REPAIR_SECONDS)
+        if asked.shrink:
+            shrinker.shrink()
+        wrong.append(_told(result.seed, shrinker, asked))
+    if asked.as_json:
+        _say(
+            {
+                "seeds": tally.seeds, "violations": wrong, "virtual_hours": tally.virtual_seconds / 3600,
+                "seconds": tally.seconds, "virtual_hours_per_second": tally.virtual_hours_per_second,
+                "seeds_per_second": tally.seeds_per_second,
+            }
+        )  # fmt: skip
     else:
-        hours = virtual / 3600
-        text = f"{len(seeds)} seeds, {hours:.1f} hours in {spent:.1f} s, {len(wrong)} with a violation\n"
-        sys.stdout.write(text)
+        sys.stdout.write(
+            f"{tally.seeds} seeds, {tally.virtual_seconds / 3600:.1f} hours in {tally.seconds:.1f} s "
+            f"({tally.virtual_hours_per_second:.2f} virtual hours per second), {len(wrong)} with a violation\n"
+        )
     if wrong:
         raise typer.Exit(1)
+
+
+def _told(seed: int, shrunk: Shrinker, asked: _Asked) -> dict[str, object]:
+    """Print the story that breaks an invariant, or keep it as a scenario."""
+    cluster = dump_cluster(shrunk.layout)
+    script = f"# seed {seed}: {shrunk.violation}\n" + "".join(f"{c.line()}\n" for c in shrunk.commands)
+    saved = ""
+    if asked.save is not None:
+        directory = asked.save / f"seed-{seed}"
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / "cluster.toml").write_text(cluster, encoding="utf-8")
+        (directory / "script.txt").write_text(script, encoding="utf-8")
+        saved = str(directory)
+    if not asked.as_json:
+        sys.stdout.write(f"seed {seed}: {shrunk.violation}\n")
+        text = (
+            f"replay: holdfast simulate {saved}\n" if saved else f"--- cluster.toml\n{cluster}--- script.txt\n{script}"
+        )
+        sys.stdout.write(text)
+    return {"seed": seed, "violation": shrunk.violation, "cluster": cluster, "script": script, "saved": saved}
+
+
+@contextmanager
+def _progress(seeds: int, quiet: bool) -> Iterator[Callable[[Tally], None]]:
+    """A line on the terminal that goes on; nothing where no human looks."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda _tally: None
+        return
+
+    def each(tally: Tally) -> None:
+        speed = f"{tally.virtual_hours_per_second:.2f} virtual hours per second"
+        sys.stderr.write(f"\r{tally.seeds} of {seeds} seeds, {len(tally.violations)} with a violation, {speed} ")
+        sys.stderr.flush()
+
+    yield each
+    sys.stderr.write("\n")
 
 
 def _range(text: str) -> range:

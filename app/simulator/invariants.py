@@ -118,6 +118,14 @@ class Invariants:
         if vm is not None and generation > vm.generation:
             self.found.append(f"{node} started VM {vm_id} in generation {generation}, its row has {vm.generation}")
 
+    def all_well(self) -> bool:
+        """True when `settled` finds nothing."""
+        try:
+            self.settled()
+        except Violation:
+            return False
+        return True
+
     def settled(self) -> None:
         """After faults ended and time passed: nothing may be left undone."""
         cluster = self._watched()

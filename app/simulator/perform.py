@@ -24,7 +24,7 @@ def perform(cluster: SimCluster, command: Command) -> None:
         _customer(cluster, command.words[1], about[0])
     elif command.words[0] in _KINDS:
         _KINDS[command.words[0]](cluster, command)
-    elif command.words[0] != "end":
+    elif command.words[0] not in ("end", "rest"):
         _machine(cluster, command)
 
 

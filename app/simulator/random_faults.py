@@ -6,8 +6,9 @@ from app.simulator.fault_mix import Moment, random_fault
 from app.simulator.layout import Layout, NodeLayout, VmLayout
 from app.simulator.script import Command
 
-#: how long faults go on, and how long the cluster then has to come to rest (seconds)
+#: how long faults begin, when all of them have ended, and how long the cluster then has to come to rest (seconds)
 FAULTS_SECONDS = 90.0
+REPAIR_SECONDS = 120.0
 SETTLE_SECONDS = 120.0
 _BEGIN_SECONDS = 15.0
 
@@ -50,9 +51,9 @@ def _script(random: Random, names: list[str], vms: list[str]) -> tuple[Command, 
     while now < FAULTS_SECONDS:
         commands += random_fault(Moment(random, now, names, vms))
         now += random.choice((0.3, 1.0, 4.0, 12.0)) * random.uniform(0.5, 1.5)
-    commands = [c for c in commands if c.at < FAULTS_SECONDS + 30]
-    commands += all_well(FAULTS_SECONDS + 30, names, commands)
-    commands.append(Command(FAULTS_SECONDS + 30 + SETTLE_SECONDS, ("end",)))
+    commands = [c for c in commands if c.at < REPAIR_SECONDS]
+    commands += all_well(REPAIR_SECONDS, names, commands)
+    commands.append(Command(REPAIR_SECONDS + SETTLE_SECONDS, ("rest",)))
     return tuple(sorted((_rounded(c) for c in commands), key=lambda c: c.at))
 
 

@@ -49,7 +49,10 @@ def run_with(
     with told_defects(invariants.found.append):
         try:
             for command in commands:
-                cluster.run_until(command.at, invariants.check)
+                if command.words == ("rest",):
+                    _rest(cluster, invariants, command.at)
+                else:
+                    cluster.run_until(command.at, invariants.check)
                 perform(cluster, command)
                 invariants.check()
             if must_settle:
@@ -58,3 +61,19 @@ def run_with(
             violation = str(error)
             story.tell("!!", f"VIOLATION {violation}")
     return Outcome(tuple(story.lines), violation, cluster.clock.monotonic())
+
+
+#: how often a cluster that comes to rest is looked at; all must be well at two looks in a row
+_LOOK_SECONDS = 5.0
+
+
+def _rest(cluster: SimCluster, invariants: Invariants, latest: float) -> None:
+    """Until all is well, and stays so for a moment. Violation when it is not at the latest."""
+    well = 0
+    while well < 2:
+        now = cluster.clock.monotonic()
+        if now >= latest:
+            invariants.settled()
+            return
+        cluster.run_until(min(now + _LOOK_SECONDS, latest), invariants.check)
+        well = well + 1 if invariants.all_well() else 0

@@ -22,7 +22,7 @@ COMMANDS: dict[tuple[str, ...], str] = {
     ("vm", "stop"): "v", ("vm", "start"): "v", ("vm", "lock"): "v", ("vm", "unlock"): "v", ("vm", "delete"): "v",
     ("vm", "migrate"): "v", ("vm", "cancel"): "v", ("drain",): "n", ("return",): "n",
     ("migration", "hangs"): "n", ("migration", "fails"): "n", ("migration", "lies"): "n", ("migration", "works"): "n",
-    ("end",): "",
+    ("rest",): "", ("end",): "",
 }  # fmt: skip
 
 
@@ -55,8 +55,11 @@ def parse_script(text: str, layout: Layout, file: str) -> tuple[Command, ...]:
             raise ScenarioError(f"{file}:{number}: {error}") from error
         if len(commands) > 1 and commands[-1].at < commands[-2].at:
             raise ScenarioError(f"{file}:{number}: {commands[-1].at:g}s is before the line above it; sort the lines")
-    if not commands or commands[-1].words != ("end",):
-        raise ScenarioError(f"{file}: the last line must be `SECONDSs end`, which says how long the story is")
+    if not commands or commands[-1].words not in (("end",), ("rest",)):
+        raise ScenarioError(
+            f"{file}: the last line must be `SECONDSs end`, which says how long the story is, or `SECONDSs rest`, which"
+            " ends it as soon as all is well, and is a violation when it is not by then"
+        )
     return tuple(commands)
 
 
