@@ -78,12 +78,14 @@ def note_step(tx: Transaction, epoch: int, node: str, what: str, detail: str, no
 
 
 def close_incident(tx: Transaction, epoch: int, incident_id: int, now: datetime) -> None:
-    """Everything runs again, or is no longer wanted."""
+    """Everything runs again, or is no longer wanted. Nothing is written if one has gone down since that was seen."""
     hold_epoch(tx, epoch)
     incident = tx.incidents.get(incident_id)
     if incident is None or incident.phase is not IncidentPhase.STARTING:
         return
     vms = tx.vms.where(incident_id=incident_id)
+    if any(v.wants_to_run and not v.verified for v in vms):
+        return
     for vm in vms:
         tx.vms.save(replace(vm, incident_id=None))
     outcome = f"{sum(v.verified for v in vms)} VMs verified up"

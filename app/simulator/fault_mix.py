@@ -202,6 +202,37 @@ def _burst(m: Moment) -> Commands:
     return found
 
 
+def _helpless(m: Moment) -> Commands:
+    """A node is cut off, its fence device is dead, and it cannot help itself as it should."""
+    node, random = m.node, m.random
+    wrong, right = random.choice(
+        (
+            (("libvirt", "down"), ("libvirt", "up")), (("freeze",), ("thaw",)),
+            (("corosync", "hang"), ("corosync", "resume")), (("agent", "hang"), ("agent", "resume")),
+        )
+    )  # fmt: skip
+    apart, back = m.at + random.uniform(0, 3), m.at + random.uniform(8, 40)
+    found = [m.now("fence", "fails", about=(node, "-1")), Command(back + 5, ("fence", "works"), (node,))]
+    found += [m.after(random.uniform(0, 6)).now(*wrong, about=(node,)), Command(back, right, (node,))]
+    found += [Command(apart, ("cut",), (node,)), Command(back, ("heal",))]
+    if random.random() < 0.5:
+        found.append(Command(apart + random.uniform(2, 13), ("agent", "kill"), (node,)))
+    return found
+
+
+def _rivals(m: Moment) -> Commands:
+    """A node is off and cannot be fenced; another freezes while it waits for the proof, and the first comes back."""
+    if len(m.nodes) < 2:
+        return []
+    lost, frozen = m.random.sample(m.nodes, 2)
+    freeze, back = m.at + m.random.uniform(3, 8), m.at + m.random.uniform(4, 10)
+    return [
+        m.now("fence", "fails", about=(lost, "-1")), Command(back + 30, ("fence", "works"), (lost,)),
+        m.now("power", "off", about=(lost,)), Command(back, ("power", "on"), (lost,)),
+        Command(freeze, ("freeze",), (frozen,)), Command(freeze + m.random.uniform(3, 30), ("thaw",), (frozen,)),
+    ]  # fmt: skip
+
+
 _BIG: tuple[Callable[[Moment], Commands], ...] = (_power, _power, _cut, _freeze, _kill, _crash, _member)
 
 #: kind of fault -> how often it is drawn
@@ -209,6 +240,7 @@ WEIGHTS: dict[Callable[[Moment], Commands], int] = {
     _power: 3, _blackout: 1, _freeze: 3, _slow: 2, _cut: 4, _flap: 2, _link: 2, _corosync: 2, _signals: 2,
     _crash: 4, _kill: 2, _hang: 2, _member: 2, _database: 4, _fence: 4, _starts: 2, _start: 2, _storage: 1,
     _libvirt: 2, _customer: 4, _guest: 2, _drain: 4, _migrate: 4, _migration: 2, _upgrade: 1, _burst: 4,
+    _helpless: 3, _rivals: 2,
 }  # fmt: skip
 
 

@@ -186,12 +186,18 @@ class Invariants:
                 self.found.append(f"{after.node} has {len(others)} incidents at a time")
         if change.kind == "incidents" and before is not None and before.phase is IncidentPhase.CLOSED:
             self.found.append(f"the incident {before.id} of {before.node} is closed, and was written to")
+        if change.kind == "vms" and before is not None and after is not None and before.incident_id is not None:
+            self._left_its_incident(before, after)
         if change.kind == "actions" and before is not None and before.finished and before != after:
             self.found.append(f"the action {before.id} has ended as {before.status.value}, and became {after}")
         if change.kind == "incidents" and after.proof is not None and (before is None or before.proof is None):
             copies = sorted(self._watched().servers[after.node].hypervisor.copies())
             if copies:
                 self.found.append(f"{after.node} is said to be fenced by {after.proof.method}, and VMs {copies} are up")
+
+    def _left_its_incident(self, before: Vm, after: Vm) -> None:
+        if after.incident_id is None and after.wants_to_run and not after.verified:
+            self.found.append(f"{after.name} is not verified up, and its incident {before.incident_id} is closed")
 
     def _written_down(self, changes: list[Change]) -> None:
         """Nobody has to wonder why a VM is where it is."""

@@ -31,7 +31,7 @@ def _node(random: Random, name: str, *, small: bool, drifting: bool, upgrading: 
     watchdog = 10.0 if not fence or random.random() < 0.8 else None
     return NodeLayout(
         name,
-        memory_mib=1536 if small else 4096,
+        memory_mib=1024 if small else 4096,
         watchdog_seconds=watchdog,
         fence=fence,
         clock_ahead_seconds=round(random.uniform(-60, 60), 1) if drifting else 0.0,

@@ -1,4 +1,7 @@
-"""Each test puts one bug into the core. The simulator must find it: else its silence means little."""
+"""Each test puts one bug into the core. The simulator must find it: else its silence means little.
+
+The bugs are in `mutations`. First random faults must find them, then stories made for them say which fault shows which.
+"""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -6,21 +9,25 @@ from typing import Any
 
 import pytest
 
-from app.domain import coordinator, coordinator_rules, node_agent_rules
-from app.domain.actions import Action, CommitPlan
-from app.domain.cluster import Proof
-from app.domain.coordinator_settings import CoordinatorSettings
-from app.domain.coordinator_state import CoordinatorState
-from app.domain.node import Node
+from app.domain import node_agent_rules
+from app.domain.actions import Action
 from app.domain.node_agent_state import NodeAgentState
-from app.domain.recovery import plan_recovery
 from app.ports.hypervisor import DomainSpec
-from app.services import commit_plan, incidents
 from app.simulator.cluster import SimCluster
 from app.simulator.layout import Layout, NodeLayout, VmLayout
-from app.simulator.random_faults import random_story
 from app.simulator.run import run, run_with
 from app.simulator.script import parse_script
+from tests.simulation.mutations import (
+    FOUND_BY,
+    Mutation,
+    believe_corosync_for_ever,
+    feed_the_watchdog_always,
+    first_found,
+    proof_at_once,
+    resume_on_an_old_reading,
+    skip_the_proof,
+    trust_memory_after_a_freeze,
+)
 
 THREE = Layout(
     tuple(NodeLayout(f"n{i}") for i in (1, 2, 3)), tuple(VmLayout(f"vm{i}", node=f"n{i}") for i in (1, 2, 3))
@@ -37,12 +44,16 @@ def _still_up(violation: str) -> bool:
     return "is still up" in violation or "are up" in violation
 
 
-def _first_found(seeds: range) -> str:
-    for seed in seeds:
-        outcome = run(*random_story(seed), must_settle=True)
-        if outcome.violation:
-            return outcome.violation
-    return ""
+@pytest.mark.parametrize(("mutation", "seed"), FOUND_BY.items(), ids=[m.__name__ for m in FOUND_BY])
+def test_random_faults_find_it(mutation: Mutation, seed: int) -> None:
+    """The seed that found it first does again, or one soon after it where other changes have moved the dice."""
+    found, how = first_found(mutation, range(seed, seed + 150))
+    assert how, f"{mutation.__doc__} None of 150 seeds finds it: search anew with ./dev bench --only mutations"
+    assert found <= 1000
+
+
+def test_there_are_ten() -> None:
+    assert len(FOUND_BY) >= 10
 
 
 CUT = "1s fence fails n3 -1\n20s cut n3\n60s heal\n90s end\n"
@@ -54,31 +65,12 @@ def test_nothing_is_found_without_a_bug() -> None:
 
 
 def test_a_plan_without_a_proof_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def plan_at_once(
-        state: CoordinatorState,
-        _now: float,
-        node: Node,
-        _settings: CoordinatorSettings,
-        actions: list[Action],
-        *,
-        current: bool,
-    ) -> CoordinatorState:
-        if not current or state.view is None:
-            return state
-        actions.append(CommitPlan(state.epoch or 0, plan_recovery(state.view, node.name)))
-        return replace(state, writing=state.writing | {f"plan:{node.name}"})
-
-    monkeypatch.setattr(coordinator_rules, "_fence", plan_at_once)
-    assert _story("20s power off n3\n60s end\n") != "", "the service refuses it, and the recovery never ends"
-    monkeypatch.setattr(commit_plan, "_fenced_incident", incidents.early_incident)
+    skip_the_proof(monkeypatch)
     assert "without a proof" in _story("20s power off n3\n60s end\n")
 
 
 def test_a_proof_by_time_at_once_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    def at_once(_absent: float, _watchdog: float | None, _times: object) -> Proof:
-        return Proof("watchdog", "surely it is dead by now")
-
-    monkeypatch.setattr(coordinator_rules, "proof_by_time", at_once)
+    proof_at_once(monkeypatch)
     assert _still_up(_story(CUT))
 
 
@@ -89,7 +81,7 @@ HANDS_TIED = (
 
 
 def test_a_watchdog_that_is_always_fed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node_agent_rules, "may_feed", lambda *_: True)
+    feed_the_watchdog_always(monkeypatch)
     assert _still_up(_story(HANDS_TIED))
 
 
@@ -98,7 +90,7 @@ LEFT_ALONE = "1s fence fails n3 -1\n20s corosync hang n3\n50s power on n3\n80s e
 
 
 def test_a_word_of_corosync_that_counts_for_ever_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(node_agent_rules, "ring_alive", lambda *_: True)
+    believe_corosync_for_ever(monkeypatch)
     assert _still_up(_story(LEFT_ALONE))
 
 
@@ -109,21 +101,8 @@ HEALED_LATE = "1s fence fails n3 -1\n20s cut n3\n27.3s heal\n90s end\n"
 def test_a_resume_on_an_old_reading_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """An agent that goes on with what it knew before it lost quorum lets VMs run while others decide about them."""
 
-    def knows_it_all(state: NodeAgentState, *_: object) -> bool:
-        return state.quorate and state.domains is not None
-
-    monkeypatch.setattr(node_agent_rules, "may_host", knows_it_all)
-    monkeypatch.setattr(node_agent_rules, "_reading_is_new", lambda _state: True)
-    monkeypatch.setattr(SimCluster, "_settings", _patient(SimCluster._settings))
+    resume_on_an_old_reading(monkeypatch)
     assert "cast out" in _story(HEALED_LATE)
-
-
-def _patient(settings: Any) -> Any:
-    def build(cluster: SimCluster) -> Any:
-        lead, own = settings(cluster)
-        return lead, replace(own, lease_seconds=1e6)
-
-    return build
 
 
 def test_a_stale_generation_that_is_left_alone_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -154,17 +133,11 @@ def _with_stale_copy() -> str:
     return run_with(build, THREE, parse_script("60s end", THREE, "script"), must_settle=True).violation
 
 
-def test_an_epoch_that_nobody_checks_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(incidents, "hold_epoch", lambda *_: None)
-    monkeypatch.setattr(commit_plan, "hold_epoch", lambda *_: None)
-    assert "is the coordinator" in _first_found(range(1, 120))
-
-
 def test_a_coordinator_that_trusts_its_memory_after_a_freeze_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     """Found by seed 5 when this simulator was new: n1 counted n3's absence over a time in which n3 had come back."""
     layout = replace(THREE, nodes=(replace(THREE.nodes[0], watchdog_seconds=None), *THREE.nodes[1:]))
     script = "1s fence fails n3 -1\n20s power off n3\n24.5s freeze n1\n25s power on n3\n45s thaw n1\n90s end\n"
     assert _story(script, layout) == ""
-    monkeypatch.setattr(coordinator, "stood_still", lambda state, *_: state)
+    trust_memory_after_a_freeze(monkeypatch)
     found = [_story(script, replace(layout, seed=seed)) for seed in range(1, 30)]
     assert any(_still_up(f) for f in found)
