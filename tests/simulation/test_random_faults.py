@@ -29,7 +29,7 @@ def test_five_nodes(seed: int) -> None:
 
 def test_the_stories_are_not_harmless() -> None:
     """Faults that touch nothing would prove nothing."""
-    text = "".join(run(*random_story(seed)).text for seed in range(1, 41))
+    text = "".join(run(*random_story(seed)).text for seed in range(1, 101))
     for seen in ("fenced: power", "fenced: watchdog", "cancelled", "start-failed", "pauses", "resumes", "destroys",
                  "its watchdog was not fed", "clean and hosts again", "NO QUORUM", "unplaced", "its agent crashes",
                  "is not well: pool", "apart", "deaf", "signals lost", "database mute", "database stall", "upgrade",
