@@ -1,5 +1,6 @@
 """The API over each store that a single machine can have: in memory, and SQLite."""
 
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -18,13 +19,21 @@ from app.ports.store import Store
 from tests.api.live import Tokens, furnish, look_around
 
 
+@pytest.fixture(scope="session")
+def empty_database(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The schema, made once: every migration for every test would be most of the time."""
+    file = tmp_path_factory.mktemp("schema") / "holdfast.db"
+    schema.upgrade(f"sqlite:///{file}")
+    return file
+
+
 @pytest.fixture(params=["memory", "sqlite"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+def store(request: pytest.FixtureRequest, tmp_path: Path, empty_database: Path) -> Iterator[Store]:
     if request.param == "memory":
         yield MemoryStore()
         return
     url = f"sqlite:///{tmp_path}/holdfast.db"
-    schema.upgrade(url)
+    shutil.copy(empty_database, tmp_path / "holdfast.db")
     sql = SqlStore([url])
     yield sql
     sql.close()
