@@ -8,6 +8,8 @@ from typing import Any
 import structlog
 import uvicorn
 
+from app.adapters.cluster_files import places
+from app.adapters.cluster_files.follow_layout import FollowLayout
 from app.adapters.corosync.membership import CorosyncMembership
 from app.adapters.db import schema
 from app.adapters.db.store import SqlStore
@@ -61,11 +63,26 @@ def upgrade_database(config: Config) -> None:
     schema.upgrade(config.database.urls[0])
 
 
-def build_membership(config: Config, *, agent: bool) -> Membership:
-    """Corosync, or this node alone. Only agents are in the agents' group."""
+def build_membership(config: Config, *, agent: bool, names: Mapping[int, str] | None = None) -> Membership:
+    """Corosync, or this node alone. Only agents are in the agents' group. `names`: members whose list may grow."""
     if config.membership.driver == "single":
         return SingleNodeMembership(config.node.name)
-    return CorosyncMembership({m.id: m.name for m in config.membership.members}, agent=agent)
+    return CorosyncMembership(names or {m.id: m.name for m in config.membership.members}, agent=agent)
+
+
+class LayoutFollower:
+    """Lets this node's files follow the cluster's layout; does nothing where `cluster init` or `join` never ran."""
+
+    def __init__(self, node: str, store: Store) -> None:
+        self._store = store
+        self._files = FollowLayout(node) if places.LAYOUT.exists() else None
+        self.names = self._files.names if self._files else None
+
+    def __call__(self) -> None:
+        """One look."""
+        if self._files is not None:
+            for layout in self._store.run(lambda tx: tx.layouts.where()):
+                self._files.apply(layout)
 
 
 def build_hypervisor(config: Config) -> Hypervisor:
@@ -132,7 +149,8 @@ class AgentProcess:
         self._clock = SystemClock()
         self._store = build_store(config)
         registry = Registry.load()
-        self._membership = build_membership(config, agent=True)
+        follower = LayoutFollower(config.node.name, self._store)
+        self._membership = build_membership(config, agent=True, names=follower.names)
         self._hypervisor = build_hypervisor(config)
         self._workers = ThreadWorkers(logged(self._inbox.put_all))
         self._watchdog = build_watchdog(config)
@@ -157,6 +175,7 @@ class AgentProcess:
             config.webhooks.driver, {"allow_private_targets": config.webhooks.allow_private_targets}
         )
         self._side: tuple[Periodic, ...] = (
+            Periodic("layout", 2.0, follower),
             Periodic("paths", 0.5, PathReporter(config.node.name, self._store, self._clock, self._watches)),
             Periodic("deliveries", 0.5, lambda: self._deliver(delivery, config.webhooks.delays_seconds)),
         )

@@ -6,10 +6,13 @@ key is named with its place; nothing is guessed.
 
 import tomllib
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from app.adapters.cluster_files import places
+from app.adapters.cluster_files.galera_conf import database_urls
+from app.adapters.cluster_files.layout_json import layout_from_text
 from app.domain.coordinator_settings import CoordinatorSettings
 from app.domain.errors import DomainError
 from app.domain.fencing import FencingTimes
@@ -191,6 +194,30 @@ class Config(_Section):
         )
 
 
+def _with_layout(raw: dict[str, Any], directory: Path) -> dict[str, Any]:
+    """What a cluster's layout says, where the file is silent: who the members are, and where the database is."""
+    layout_file, password_file = directory / places.LAYOUT.name, directory / places.DATABASE_PASSWORD.name
+    if not layout_file.exists():
+        return raw
+    try:
+        layout = layout_from_text(layout_file.read_text(encoding="utf-8"))
+        password = password_file.read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: {error.strerror}") from error
+    except DomainError as error:
+        raise ConfigError(f"{layout_file}: {error}") from error
+    node = raw.get("node")
+    own = layout.member(str(node.get("name"))) if isinstance(node, dict) else None
+    if own is None:
+        raise ConfigError(f"{layout_file}: the node of the configuration is no member of this cluster")
+    members = [{"id": m.id, "name": m.name} for m in layout.members]
+    found = {
+        "database": {"urls": database_urls(layout, own, password)},
+        "membership": {"driver": "corosync", "members": members},
+    }
+    return {**found, **raw}
+
+
 def load_config(path: Path) -> Config:
     """Read and check the file. ConfigError names what is wrong and where."""
     try:
@@ -200,7 +227,7 @@ def load_config(path: Path) -> Config:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path}: {error}") from error
     try:
-        config = Config.model_validate(raw)
+        config = Config.model_validate(_with_layout(raw, path.parent))
         config.fencing_times  # noqa: B018  the inequality of the watchdog is checked at start
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(str(x) for x in e['loc'])}: {e['msg']}" for e in error.errors())

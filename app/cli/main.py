@@ -4,7 +4,7 @@ import sys
 
 import typer
 
-from app.cli import cluster, event, image, incident, lab, node, token, vm
+from app.cli import cluster, cluster_nodes, event, image, incident, lab, node, token, vm
 from app.cli.daemons import agent, api, bootstrap, db_upgrade
 from app.cli.simulate import simulate
 from app.domain.errors import DomainError
@@ -18,6 +18,11 @@ main = typer.Typer(
 database = typer.Typer(help="The state database.", no_args_is_help=True)
 database.command("upgrade")(db_upgrade)
 
+for command in (
+    cluster_nodes.init, cluster_nodes.invite, cluster_nodes.join, cluster_nodes.leave, cluster_nodes.forget,
+    cluster_nodes.status,
+):  # fmt: skip
+    cluster.app.command()(command)
 main.add_typer(cluster.app, name="cluster")
 main.add_typer(vm.app, name="vm")
 main.add_typer(node.app, name="node")

@@ -6,10 +6,10 @@ import sys
 from collections.abc import Mapping
 from typing import Any
 
+from app.adapters.cluster_files.toml_text import to_toml
 from app.lab import galera, network
 from app.lab.paths import API_SOCKET_IN_NODE, POOL_IN_NODE, WATCHDOG_IN_NODE, LabPaths
 from app.lab.state import LabState, NodeState
-from app.lab.toml_text import to_toml
 
 
 def text(paths: LabPaths, lab: LabState, node: NodeState, overrides: Mapping[str, Mapping[str, Any]]) -> str:

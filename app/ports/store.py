@@ -18,6 +18,7 @@ from typing import Generic, Protocol, TypeVar, get_args, get_origin, get_type_hi
 
 from app.domain.cluster import Incident
 from app.domain.cluster_settings import ClusterSettings
+from app.domain.layout import Layout
 from app.domain.node import Node
 from app.domain.placement_group import PlacementGroup
 from app.domain.records import (
@@ -131,6 +132,8 @@ class Transaction(Protocol):
     def groups(self) -> Rows[PlacementGroup]: ...
     @property
     def settings(self) -> Rows[ClusterSettings]: ...
+    @property
+    def layouts(self) -> Rows[Layout]: ...
 
 
 class Store(Protocol):

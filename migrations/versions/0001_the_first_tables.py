@@ -304,6 +304,17 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         **TABLE,
     )
+    op.create_table(
+        "layouts",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("token_milliseconds", sa.Integer(), nullable=False),
+        sa.Column("members", sa.JSON(), nullable=False),
+        sa.Column("next_id", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        **TABLE,
+    )
     # One row, there from the start: what operators change they change in it.
     first = {
         "id": 1, "armed": True, "disarmed_by": "", "disarmed_reason": "", "strategy": "fewest-vms", "guarantee": 0,
@@ -317,6 +328,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("layouts")
     op.drop_table("settings")
     op.drop_table("placement_groups")
     with op.batch_alter_table("vms", schema=None) as batch_op:

@@ -5,6 +5,7 @@ from typing import Any
 
 from app.domain.cluster import Incident, IncidentPhase, Proof, Step
 from app.domain.cluster_settings import ClusterSettings
+from app.domain.layout import Layout, Member
 from app.domain.migration import Migration
 from app.domain.node import Node, NodeRole, NodeState
 from app.domain.placement_group import GroupDomain, GroupKind, PlacementGroup
@@ -144,6 +145,10 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
     "settings": (
         ClusterSettings(0, False, "op", ODD, NOW, "best-fit", 2, 1.5, 8.25, 0.3, 4, 1.5, 2.5, 3, 2, True),
         ClusterSettings(0),
+    ),
+    "layouts": (
+        Layout(0, 7, "rack-1", 1500, (Member(1, "node1", ("10.0.0.1", "fd00::1"), NodeRole.WITNESS, False),), 9),
+        Layout(0, 1, "least", 1000, (), 2),
     ),
     "audit": (
         AuditEntry(0, NOW, 5, 7, "POST", "/v1/servers?" + "x" * 3000, 201, "corr-1", {"vm": "3", "ü": ODD}),

@@ -94,7 +94,7 @@ def test_times_keep_their_microseconds_and_their_zone(store: Store, kind: str) -
     row = read(store, kind, stored.id)
     times = [value for f in fields(row) if isinstance(value := getattr(row, f.name), datetime)]
     assert all(time in (NOW, LATER) and time.tzinfo is UTC for time in times)
-    assert kind in ("nodes", "projects", "plans", "endpoints", "groups") or times
+    assert kind in ("nodes", "projects", "plans", "endpoints", "groups", "layouts") or times
 
 
 def test_the_row_of_the_epoch_is_there_from_the_start(store: Store) -> None:

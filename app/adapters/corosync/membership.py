@@ -31,15 +31,16 @@ _STOP_SECONDS_MAX = 5.0
 class CorosyncMembership:
     """This process in the cluster that corosync on this machine is in.
 
-    `node_names`: corosync's node id -> the node's name; another id is called node-<id>. `agent`: also join the agents'
-    group, and report its changes; others (the API) get MembershipChanged and SignalReceived only.
+    `node_names`: corosync's node id -> the node's name, looked up each time; another id is called node-<id>.
+    `agent`: also join the agents' group, and report its changes; others (the API) get MembershipChanged and
+    SignalReceived only.
 
     When corosync is gone, "not quorate" and the empty group are reported once, at once, and the connection is tried
     again after 0.2 s, later 1 s. A corosync that is frozen is not noticed here.
     """
 
     def __init__(self, node_names: Mapping[int, str], *, agent: bool) -> None:
-        self._node_names = dict(node_names)
+        self._node_names = node_names
         self._agent = agent
         self._agents = AgentsGroup(self._name_of)
         self._sink: Callable[[MembershipEvent], None] | None = None

@@ -18,6 +18,7 @@ from app.adapters.db import tables as t
 from app.domain import records as r
 from app.domain.cluster import Incident, IncidentPhase, Proof, Step
 from app.domain.cluster_settings import ClusterSettings
+from app.domain.layout import Layout, Member
 from app.domain.migration import Migration
 from app.domain.node import Node, NodeRole, NodeState
 from app.domain.placement_group import GroupDomain, GroupKind, PlacementGroup
@@ -123,6 +124,17 @@ def _events_to_list(v: Values) -> Values:
     return {**v, "events": list(v["events"])}
 
 
+_MEMBERS = TypeAdapter(tuple[Member, ...])
+
+
+def _read_layout(c: Values) -> Values:
+    return {**c, "members": _MEMBERS.validate_python(c["members"])}
+
+
+def _write_layout(v: Values) -> Values:
+    return {**v, "members": _MEMBERS.dump_python(v["members"], mode="json")}
+
+
 #: attribute of a Transaction -> how its rows are stored
 KINDS: dict[str, Mapped] = {
     "vms": Mapped(Vm, t.VmRow, _read_vm, _write_vm),
@@ -142,4 +154,5 @@ KINDS: dict[str, Mapped] = {
     "audit": Mapped(r.AuditEntry, t.AuditRow),
     "groups": Mapped(PlacementGroup, t.GroupRow, _read_group),
     "settings": Mapped(ClusterSettings, t.SettingsRow),
+    "layouts": Mapped(Layout, t.LayoutRow, _read_layout, _write_layout),
 }

@@ -322,3 +322,14 @@ class SettingsRow(SQLModel, table=True):
     migrations_max: int
     migrations_per_node_max: int
     rebalance: bool
+
+
+class LayoutRow(SQLModel, table=True):
+    __tablename__ = "layouts"
+    __table_args__ = _table()
+    id: int | None = Field(default=None, primary_key=True)
+    version: int
+    name: str
+    token_milliseconds: int
+    members: Any = _json()
+    next_id: int

@@ -15,6 +15,7 @@ from typing import Any, Generic, TypeVar, get_args, get_type_hints
 from app.domain.cluster import Incident
 from app.domain.cluster_settings import ClusterSettings
 from app.domain.errors import Conflict, NameTaken
+from app.domain.layout import Layout
 from app.domain.node import Node
 from app.domain.placement_group import PlacementGroup
 from app.domain.records import (
@@ -201,7 +202,7 @@ KINDS: dict[str, type] = {
     "vms": Vm, "nodes": Node, "incidents": Incident, "projects": Project, "tokens": Token, "plans": Plan,
     "images": Image, "actions": ApiAction, "idempotency": IdempotencyRecord, "endpoints": WebhookEndpoint,
     "outbox": OutboxMessage, "epochs": Epoch, "events": ClusterEvent, "paths": NodePath, "audit": AuditEntry,
-    "groups": PlacementGroup, "settings": ClusterSettings,
+    "groups": PlacementGroup, "settings": ClusterSettings, "layouts": Layout,
 }  # fmt: skip
 
 

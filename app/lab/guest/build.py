@@ -14,8 +14,8 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+from app.adapters.cluster_files.toml_text import to_toml
 from app.lab.errors import LabError
-from app.lab.toml_text import to_toml
 
 NAME = "lab-guest"
 METAPACKAGE = "linux-image-cloud-amd64"

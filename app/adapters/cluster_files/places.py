@@ -1,0 +1,25 @@
+"""Where the files of a node are. `postrm purge` of the package removes what is named here and not the package's own."""
+
+from pathlib import Path
+
+HOLDFAST = Path("/etc/holdfast")
+CONFIG = HOLDFAST / "holdfast.toml"
+LAYOUT = HOLDFAST / "layout.json"
+DATABASE_PASSWORD = HOLDFAST / "database.password"
+FIRST_TOKENS = HOLDFAST / "first-tokens.json"
+
+PKI = HOLDFAST / "pki"
+CA_CERTIFICATE = PKI / "ca.pem"
+CA_KEY = PKI / "ca.key"
+NODE_CERTIFICATE = PKI / "node.pem"
+NODE_KEY = PKI / "node.key"
+#: the same certificate for MariaDB, whose user may read nothing of ours
+DATABASE_PKI = Path("/etc/mysql/holdfast")
+
+COROSYNC = Path("/etc/corosync/corosync.conf")
+COROSYNC_KEY = Path("/etc/corosync/authkey")
+GALERA = Path("/etc/mysql/mariadb.conf.d/90-holdfast.cnf")
+#: where libvirt and QEMU look without any setting
+LIBVIRT_PKI = Path("/etc/pki")
+MODULES = Path("/etc/modules-load.d/holdfast.conf")
+MODULE_OPTIONS = Path("/etc/modprobe.d/holdfast.conf")

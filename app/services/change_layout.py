@@ -1,0 +1,55 @@
+"""Nodes come and go: the cluster's layout changes in one transaction, and each node's files follow it."""
+
+from datetime import datetime
+
+from app.domain.errors import Conflict, NotFound
+from app.domain.layout import Layout, with_member, without_member
+from app.domain.node import NodeRole
+from app.domain.records import ClusterEvent
+from app.ports.store import Transaction
+
+
+def current_layout(tx: Transaction) -> Layout:
+    """NotFound in a cloud that no `cluster init` made."""
+    rows = tx.layouts.where()
+    if not rows:
+        raise NotFound("this cloud has no layout: `holdfast cluster init` makes one")
+    return rows[0]
+
+
+def admit_member(
+    tx: Transaction, name: str, addresses: tuple[str, ...], role: NodeRole, database: bool | None, now: datetime
+) -> Layout:
+    """The layout with this node. The same node again changes nothing; Conflict, InvalidInput as in `with_member`."""
+    old = current_layout(tx)
+    new = with_member(old, name, addresses, role, database=database)
+    if new != old:
+        tx.layouts.save(new)
+        tx.events.add(ClusterEvent(0, now, "node.admitted", f"{name} becomes a member of {new.name}", node=name))
+    return new
+
+
+def forget_member(tx: Transaction, name: str, now: datetime) -> Layout:
+    """The layout without this node, and nothing of it in the state. NotFound for a name that is in neither.
+
+    Conflict while VMs are assigned to it: those of a lost node need a proof and a recovery first, those of a living one
+    must be moved. Its id is never given to another node.
+    """
+    old = current_layout(tx)
+    rows = tx.nodes.where(name=name)
+    if old.member(name) is None and not rows:
+        raise NotFound(f"there is no node {name}")
+    if vms := tx.vms.where(node=name):
+        raise Conflict(
+            f"{len(vms)} VM(s) are assigned to {name}, {vms[0].name} among them: drain it, or if it is lost let the"
+            " recovery end (it waits for a proof that the node is dead)"
+        )
+    new = without_member(old, name)
+    if new != old:
+        tx.layouts.save(new)
+    for row in rows:
+        tx.nodes.remove(row.id)
+    for path in tx.paths.where(node=name):
+        tx.paths.remove(path.id)
+    tx.events.add(ClusterEvent(0, now, "node.forgotten", f"{name} is no member any more", node=name))
+    return new
