@@ -78,6 +78,8 @@ def _take_in(
             return _heard_leader(state, now, sender, epoch)
         case SignalReceived(_, "look"):
             return replace(state, view_wanted=True)
+        case SignalReceived(sender, "here", _, sent_at) if sender == state.me:
+            return replace(state, ring_alive_at=max(state.ring_alive_at, sent_at / 1000))
         case EpochWon(epoch) if epoch < state.known_epoch or not state.campaigning:
             return replace(state, campaigning=False)
         case EpochWon(epoch):
@@ -117,11 +119,17 @@ def _heard_leader(state: CoordinatorState, now: float, sender: str, epoch: int) 
 
 
 def _is_candidate(state: CoordinatorState, now: float, settings: CoordinatorSettings) -> bool:
-    """The senior leads. Where nobody has for a while (all came back at once), the first by name tries."""
+    """The senior leads. Where nobody has for a while, the first by name tries, then the second, and so on.
+
+    All may have come back at once, or the senior is alive and too slow to lead: nobody waits for one node for ever. But
+    who hears nothing may be deaf itself: it tries only if its own signal came round the ring a moment ago.
+    """
     if not state.seniors:
         return True
-    silent = now - state.led_at > settings.leader_silence_seconds
-    return silent and state.me == min(state.group)
+    if now - state.ring_alive_at > settings.ring_silence_seconds:
+        return False
+    turn = 1 + sorted(state.group).index(state.me)
+    return now - state.led_at > turn * settings.leader_silence_seconds
 
 
 def _view(state: CoordinatorState, now: float, view: ClusterView, asked_at: float) -> CoordinatorState:

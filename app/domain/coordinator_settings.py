@@ -16,6 +16,8 @@ class CoordinatorSettings:
     view_interval_seconds: float = 2.0
     lead_interval_seconds: float = 1.0
     leader_silence_seconds: float = 4.0
+    #: as in NodeAgentSettings
+    ring_silence_seconds: float = 2.0
     campaign_retry_seconds: float = 0.5
     store_retry_seconds: float = 0.5
     #: nothing is fenced that this agent has not itself seen alive, until it has been quorate for this long

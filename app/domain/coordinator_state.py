@@ -25,6 +25,8 @@ class CoordinatorState:
     epoch: int | None = None
     known_epoch: int = 0
     led_at: float = 0.0
+    #: when the last of our own signals was sent that came round the ring, see `node_agent`
+    ring_alive_at: float = float("-inf")
     stepped_at: float = 0.0
     campaigning: bool = False
     campaign_at: float = 0.0

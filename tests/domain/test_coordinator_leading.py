@@ -10,11 +10,11 @@ from tests.domain.one_agent import Coordinator, only
 ALL = "n1 n2 n3"
 
 
-def _calm(one: Coordinator, since: float, until: float) -> tuple[Action, ...]:
-    """Step every 0.2 s; all that is asked for meanwhile."""
+def _calm(one: Coordinator, since: float, until: float, *, deaf: bool = False) -> tuple[Action, ...]:
+    """Step every 0.2 s, its own signals come round the ring or not; all that is asked for meanwhile."""
     done: tuple[Action, ...] = ()
     for tick in range(int(since * 5) + 1, int(until * 5) + 1):
-        done += one.step(tick / 5)
+        done += one.step(tick / 5, *(() if deaf else (SignalReceived(one.state.me, "here", epoch=tick * 200),)))
     return done
 
 
@@ -61,17 +61,27 @@ def test_who_regains_quorum_is_junior_to_all_who_are_there() -> None:
     assert one.state.seniors == {"n2", "n3"}
 
 
-def test_where_nobody_leads_for_a_while_the_first_by_name_tries() -> None:
-    one, two = Coordinator.quorate("n1"), Coordinator.quorate("n2")
-    for each in (one, two):
-        each.group(0.0, ALL, joined=each.state.me)
-        each.group(0.0, ALL)
-        each.members(1.0, "n1", quorate=False)
-        each.members(2.0, ALL)
-    silence = one.settings.leader_silence_seconds
-    assert not only(Campaign, _calm(one, 2.0, 2.0 + silence))
-    assert only(Campaign, _calm(one, 2.0 + silence, 3.0 + silence))
-    assert not only(Campaign, _calm(two, 2.0, 10.0))
+def _all_back(name: str) -> Coordinator:
+    """Everybody lost quorum and has it back: each thinks that the others are senior."""
+    one = Coordinator.quorate(name)
+    one.group(0.0, ALL, joined=name)
+    one.group(0.0, ALL)
+    one.members(1.0, name, quorate=False)
+    one.members(2.0, ALL)
+    return one
+
+
+def test_where_nobody_leads_for_a_while_they_try_one_after_the_other() -> None:
+    silence = Coordinator.quorate("n1").settings.leader_silence_seconds
+    for turn, name in enumerate(("n1", "n2", "n3"), start=1):
+        one = _all_back(name)
+        assert not only(Campaign, _calm(one, 2.0, 2.0 + turn * silence))
+        assert only(Campaign, _calm(one, 2.0 + turn * silence, 3.0 + turn * silence))
+
+
+def test_who_hears_not_even_itself_does_not_take_the_lead() -> None:
+    """Its Corosync hangs: it is not the leader who is silent."""
+    assert not only(Campaign, _calm(_all_back("n1"), 2.0, 30.0, deaf=True))
 
 
 def test_a_leader_that_is_heard_keeps_the_others_quiet() -> None:
