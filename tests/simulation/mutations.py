@@ -1,13 +1,13 @@
 """Deliberate bugs in the core. Each is a function that puts one in, until its monkeypatch is undone."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 import pytest
 
-from app.domain import coordinator, coordinator_rules, node_agent, node_agent_rules
+from app.domain import coordinator, coordinator_rules, node_agent_rules
 from app.domain.actions import Action, CommitPlan
 from app.domain.cluster import ClusterView, Proof
 from app.domain.coordinator_settings import CoordinatorSettings
@@ -144,16 +144,6 @@ def _any_view(state: CoordinatorState, now: float, view: ClusterView, asked_at: 
 def trust_memory_after_a_freeze(patch: pytest.MonkeyPatch) -> None:
     """A coordinator that was stopped goes on counting as if it had watched."""
     patch.setattr(coordinator, "stood_still", lambda state, *_: state)
-
-
-def feed_after_a_freeze(patch: pytest.MonkeyPatch) -> None:
-    """An agent that was stopped feeds before Corosync could tell it what it missed, and acts on what it knew."""
-    real = node_agent.step
-
-    def at_once(state: NodeAgentState, now: float, events: Sequence[Any], settings: NodeAgentSettings) -> Any:
-        return real(replace(state, stepped_at=now), now, events, settings)
-
-    patch.setattr(node_agent, "step", at_once)
 
 
 def forget_what_another_began(patch: pytest.MonkeyPatch) -> None:
