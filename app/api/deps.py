@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from app.domain.placement_advice import PlacementAdvice
 from app.ports.clock import Clock
 from app.ports.store import Store
 from app.services.create_vm import Vote
@@ -29,7 +30,7 @@ class ApiSettings:
 class ApiDeps:
     """`signal(vm_id)` tells the agents to look at a VM (None: at everything); losing one costs a sweep interval.
 
-    `admission` votes on each new VM, see `holdfast_admit_vm`.
+    `admission` votes on each new VM, see `holdfast_admit_vm`; `placement` is what plugins add to placement.
     """
 
     store: Store
@@ -37,3 +38,4 @@ class ApiDeps:
     signal: Callable[[int | None], None]
     admission: Sequence[Vote] = ()
     settings: ApiSettings = ApiSettings()
+    placement: PlacementAdvice | None = None

@@ -74,6 +74,10 @@ class Api:
         """A write with one effect, however often it had to be sent."""
         return self._call("POST", path, json=dict(body or {}), headers={"Idempotency-Key": str(uuid.uuid4())})
 
+    def put(self, path: str, body: Mapping[str, object]) -> Json:
+        """Said twice it is done once."""
+        return self._call("PUT", path, json=dict(body))
+
     def patch(self, path: str, body: Mapping[str, object]) -> Json:
         """Change some fields; said twice it is done once."""
         return self._call("PATCH", path, json=dict(body))

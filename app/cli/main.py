@@ -4,9 +4,10 @@ import sys
 
 import typer
 
-from app.cli import cluster, cluster_nodes, event, image, incident, lab, node, token, vm
+from app.cli import cluster, cluster_nodes, event, image, incident, lab, node, placement, token, vm
 from app.cli.daemons import agent, api, bootstrap, db_upgrade
 from app.cli.simulate import simulate
+from app.cli.vm_rules import explain, set_rules
 from app.domain.errors import DomainError
 
 main = typer.Typer(
@@ -25,6 +26,7 @@ for command in (
     cluster.app.command()(command)
 main.add_typer(cluster.app, name="cluster")
 main.add_typer(vm.app, name="vm")
+main.add_typer(placement.app, name="placement")
 main.add_typer(node.app, name="node")
 main.add_typer(incident.app, name="incident")
 main.add_typer(event.app, name="event")
@@ -32,6 +34,8 @@ main.add_typer(image.app, name="image")
 main.add_typer(token.app, name="token")
 main.add_typer(lab.app, name="lab")
 main.add_typer(database, name="db")
+vm.app.command("set")(set_rules)
+vm.app.command()(explain)
 main.command()(agent)
 main.command()(api)
 main.command()(bootstrap)

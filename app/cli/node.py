@@ -94,6 +94,23 @@ def end_maintenance(
 
 
 @app.command()
+def tag(
+    name: Name,
+    tags: Annotated[list[str] | None, typer.Argument(help="All tags it shall have; none takes them away.")] = None,
+    api: ApiOption = DEFAULT_API,
+    token: TokenOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Say what a node is called: VMs may need or avoid tags."""
+    with connect(api, token) as cloud:
+        row = cloud.put(f"/admin/v1/nodes/{segment(name)}/tags", {"tags": tags or []})["node"]
+    if as_json:
+        say_json(row)
+    else:
+        typer.echo(f"{row['name']} has the tags {', '.join(row['tags']) or '(none)'}")
+
+
+@app.command()
 def paths(name: Name, api: ApiOption = DEFAULT_API, token: TokenOption = "", as_json: JsonOption = False) -> None:
     """Show a node's storage paths as it last saw them."""
     with connect(api, token) as cloud:

@@ -12,7 +12,18 @@ from app.domain.placement_group import GroupKind
 from app.domain.placement_ledger import Groups, Ledger, Load, Space
 from app.domain.vm import Vm
 
-__all__ = ["Load", "NoRoom", "Placement", "choose_node", "choose_space", "loads_of", "why_not", "why_not_move"]
+__all__ = [
+    "Judgement",
+    "Load",
+    "NoRoom",
+    "Placement",
+    "choose_node",
+    "choose_space",
+    "explain",
+    "loads_of",
+    "why_not",
+    "why_not_move",
+]
 
 #: so many nodes are named one by one in a reason; of the rest it says how many there are of each sort
 _NAMED_MAX = 8
@@ -125,3 +136,24 @@ def why_not(ledger: Ledger, vm: Vm, node: str, *, recovery: bool = False) -> str
         return "is not in the cluster"
     _, against = ledger.suited(vm, recovery=recovery)
     return against[node] or ledger.crowded(vm, space)
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What is said of one node for one VM, in the order in which the strategy would take them."""
+
+    node: str
+    takes: bool
+    why: str
+
+
+def explain(view: ClusterView, vm: Vm) -> tuple[Judgement, ...]:
+    """Every node, as if this VM had to be placed now; one that waits from a recovery may use spares."""
+    choice = choose_node(view, vm, recovery=vm.incident_id is not None)
+    if isinstance(choice, NoRoom):
+        return tuple(Judgement(node, False, why) for node, why in choice.others)
+    ledger = Ledger(view)
+    ledger.forget(vm)
+    recovery = vm.incident_id is not None
+    rest = tuple(Judgement(n, not why_not(ledger, vm, n, recovery=recovery), why) for n, why in choice.others)
+    return (Judgement(choice.node, True, choice.why), *rest)

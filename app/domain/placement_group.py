@@ -1,6 +1,7 @@
 """VMs that must be, or should be, apart or together."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime
 from enum import StrEnum
 
 
@@ -28,3 +29,5 @@ class PlacementGroup:
     name: str
     kind: GroupKind = GroupKind.SPREAD
     domain: GroupDomain = GroupDomain.NODE
+    labels: dict[str, str] = field(default_factory=dict)
+    created: datetime | None = None

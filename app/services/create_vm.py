@@ -16,6 +16,7 @@ from app.services.check_labels import check_labels
 from app.services.load_view import load_view
 from app.services.place_vm import place_vm, why_there
 from app.services.refusals import NotAdmitted
+from app.services.set_vm_rules import refuse_new_problems
 
 #: gets project_id, plan, image, memory_mib; returns None or the sentence that refuses
 Vote = Callable[..., str | None]
@@ -35,6 +36,7 @@ class VmOrder:
     labels: dict[str, str]
     user_data: str = ""
     start: bool = True
+    placement_group: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ def create_vm(
         refused = vote(project_id=project.id, plan=plan.name, image=image.name, memory_mib=plan.memory_mib)
         if refused is not None:
             raise NotAdmitted(refused)
-    vm = _new_vm(project, order, plan, image, now)
+    vm = _in_group(tx, _new_vm(project, order, plan, image, now), order, now)
     if not order.start:
         vm = tx.vms.add(vm)
         return CreatedVm(vm, begin_action(tx, vm, "create_server", now, done=True), ())
@@ -72,6 +74,18 @@ def create_vm(
     tx.events.add(ClusterEvent(0, now, "vm.placed", why_there(vm.name, choice), node=choice.node, vm_id=vm.id))
     create, start = (begin_action(tx, vm, command, now) for command in ("create_server", "start_server"))
     return CreatedVm(vm, create, (start,))
+
+
+def _in_group(tx: Transaction, vm: Vm, order: VmOrder, now: datetime) -> Vm:
+    """The group by its id; one that could not hold one more is refused before anything is made."""
+    if order.placement_group is None:
+        return vm
+    group = tx.groups.get(order.placement_group)
+    if group is None or group.project_id != vm.project_id:
+        raise InvalidInput("placement_group", f"there is no placement group with the ID {order.placement_group}")
+    grouped = replace(vm, needs=replace(vm.needs, groups=(group.name,)))
+    refuse_new_problems(load_view(tx, now), None, grouped)
+    return grouped
 
 
 def check_hostname(name: str) -> None:

@@ -279,6 +279,8 @@ def upgrade() -> None:
         sa.Column("name", sa.String(255), nullable=False),
         sa.Column("kind", sa.String(255), nullable=False),
         sa.Column("domain", sa.String(255), nullable=False),
+        sa.Column("labels", sa.JSON(), nullable=False),
+        sa.Column("created", TIME, nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("project_id", "name", name="placement_groups_name"),
         **TABLE,

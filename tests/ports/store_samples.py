@@ -139,7 +139,7 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
         NodePath(0, "node-1", "10.99.0.1", "eth1", False, True, NOW),
     ),
     "groups": (
-        PlacementGroup(0, 7, ODD, GroupKind.TOGETHER, GroupDomain.RACK),
+        PlacementGroup(0, 7, ODD, GroupKind.TOGETHER, GroupDomain.RACK, {"ü": ODD}, LATER),
         PlacementGroup(0, 7, "least"),
     ),
     "settings": (

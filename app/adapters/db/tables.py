@@ -301,6 +301,8 @@ class GroupRow(SQLModel, table=True):
     name: str
     kind: str
     domain: str
+    labels: Any = _json()
+    created: datetime | None = _time()
 
 
 class SettingsRow(SQLModel, table=True):

@@ -1,12 +1,27 @@
 """`/admin/v1`: for operators, the CLI and the lab."""
 
-from app.api.admin import catalogue, incidents, maintenance, nodes, projects, records, settings, tokens, vms, webhooks
+from app.api.admin import (
+    catalogue,
+    incidents,
+    maintenance,
+    nodes,
+    placement,
+    projects,
+    records,
+    settings,
+    tokens,
+    vm_rules,
+    vms,
+    webhooks,
+)
 
 routes = (
     nodes.router,
     maintenance.router,
     incidents.router,
     vms.router,
+    vm_rules.router,
+    placement.router,
     tokens.router,
     projects.router,
     catalogue.router,

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path
 from fastapi.responses import JSONResponse, Response
+from pydantic import Field
 
 from app.api.admin import shapes
 from app.api.call import Body, Caller, Done, OperatorCall, body_schema
@@ -12,6 +13,7 @@ from app.ports.store import Transaction
 from app.services.find_node import find_node
 from app.services.place_vm import current_loads
 from app.services.set_maintenance import set_maintenance
+from app.services.set_tags import set_tags
 
 router = APIRouter(prefix="/admin/v1/nodes", tags=["nodes"])
 Name = Annotated[str, Path(max_length=255)]
@@ -21,6 +23,12 @@ class Maintenance(Body):
     """POST /admin/v1/nodes/{name}/maintenance."""
 
     maintenance: bool
+
+
+class Tags(Body):
+    """PUT /admin/v1/nodes/{name}/tags."""
+
+    tags: Annotated[list[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,63}$")]], Field(max_length=64)]
 
 
 @router.get("")
@@ -55,6 +63,18 @@ def put_into_maintenance(call: OperatorCall, name: Name) -> Response:
         return Done({"node": shown}, look=True, details={"node": name, "maintenance": str(body.maintenance)})
 
     return call.write(Maintenance, work)
+
+
+@router.put("/{name}/tags", openapi_extra=body_schema(Tags))
+def put_tags(call: OperatorCall, name: Name) -> Response:
+    """Exactly these tags; VMs may need or avoid them."""
+
+    def work(tx: Transaction, _: Caller, body: Tags) -> Done:
+        set_tags(tx, name, body.tags, call.now)
+        shown = shapes.node(current_loads(tx)[name])
+        return Done({"node": shown}, look=True, details={"node": name, "tags": ",".join(body.tags)})
+
+    return call.write(Tags, work)
 
 
 @router.get("/{name}/paths")

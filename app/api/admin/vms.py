@@ -49,12 +49,12 @@ def get_vm(call: OperatorCall, vm_id: Annotated[int, Path(ge=1, le=2**53 - 1)]) 
         vm = tx.vms.get(vm_id)
         if vm is None:
             raise NotFound(f"there is no VM {vm_id}")
-        return JSONResponse({"vm": {**shapes.vm(vm), "why": _why(tx, vm)}})
+        return JSONResponse({"vm": {**shapes.vm(vm), "why": why(tx, vm)}})
 
     return call.read(work)
 
 
-def _why(tx: Transaction, vm: Vm) -> str:
+def why(tx: Transaction, vm: Vm) -> str:
     """The newest word on its placement: of a request (event) or of a recovery (a step of its incidents)."""
     if vm.node is None:
         return vm.unplaced_reason

@@ -44,7 +44,7 @@ class CreateServer(Body):
 
     def refuse_what_is_missing(self) -> None:
         """InvalidInput for parts that this version does not have: to leave them out silently would be a lie."""
-        for name in ("placement_group", "ssh_keys", "volumes", "networks", "firewalls"):
+        for name in ("ssh_keys", "volumes", "networks", "firewalls"):
             if getattr(self, name):
                 raise InvalidInput(name, "is not available in this version; leave it out")
         if self.public_net is not None and (self.public_net.ipv4 or self.public_net.ipv6):

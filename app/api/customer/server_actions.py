@@ -62,7 +62,7 @@ def get_server_action(call: CustomerCall, server_id: Id, action_id: Id) -> JSONR
 def _power(command: Command) -> Callable[[CustomerCall, Id], Response]:
     def route(call: CustomerCall, server_id: Id) -> Response:
         def work(tx: Transaction, caller: Caller, _: NoBody) -> Done:
-            action = power_vm(tx, caller.project_id, server_id, command, call.now)
+            action = power_vm(tx, caller.project_id, server_id, command, call.now, call.deps.placement)
             details = {"vm": str(server_id), "action": str(action.id)}
             return Done({"action": shapes.action(action)}, 201, look_at=server_id, look=True, details=details)
 

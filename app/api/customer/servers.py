@@ -72,10 +72,11 @@ def create_server(call: CustomerCall) -> Response:
         body.refuse_what_is_missing()
         _check_place(body, call.deps.settings)
         order = VmOrder(
-            body.name, body.server_type, body.image, body.labels or {}, body.user_data or "", body.start_after_create
-        )
+            body.name, body.server_type, body.image, body.labels or {}, body.user_data or "", body.start_after_create,
+            body.placement_group,
+        )  # fmt: skip
         assert caller.project is not None
-        created = create_vm(tx, caller.project, order, call.deps.admission, call.now)
+        created = create_vm(tx, caller.project, order, call.deps.admission, call.now, call.deps.placement)
         catalogue = shapes.catalogue_for(tx, [created.vm], call.deps.settings)
         answer = {
             "server": shapes.server(created.vm, catalogue),

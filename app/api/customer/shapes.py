@@ -4,11 +4,12 @@ What the product does not have yet (prices, addresses, volumes, traffic) is empt
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from app.api.customer.status import customer_status, extra_status
 from app.api.deps import ApiSettings
+from app.domain.placement_group import PlacementGroup
 from app.domain.records import ApiAction, Image, Plan
 from app.domain.vm import Vm
 from app.ports.store import Transaction
@@ -25,6 +26,7 @@ class Catalogue:
     plans: Mapping[str, Plan]
     images: Mapping[str, Image]
     settings: ApiSettings
+    groups: Mapping[tuple[int, str], Json] = field(default_factory=dict)
 
 
 def catalogue_for(tx: Transaction, vms: Iterable[Vm], settings: ApiSettings) -> Catalogue:
@@ -32,7 +34,9 @@ def catalogue_for(tx: Transaction, vms: Iterable[Vm], settings: ApiSettings) -> 
     rows = list(vms)
     plans = tx.plans.where(name=tuple({v.plan for v in rows}))
     images = tx.images.where(name=tuple({v.image for v in rows}))
-    return Catalogue({p.name: p for p in plans}, {i.name: i for i in images}, settings)
+    named = tuple({name for v in rows for name in v.needs.groups})
+    groups = {(g.project_id, g.name): placement_group(tx, g) for g in (tx.groups.where(name=named) if named else ())}
+    return Catalogue({p.name: p for p in plans}, {i.name: i for i in images}, settings, groups)
 
 
 def server(vm: Vm, catalogue: Catalogue) -> Json:
@@ -63,7 +67,20 @@ def server(vm: Vm, catalogue: Catalogue) -> Json:
         "volumes": [],
         "load_balancers": [],
         "primary_disk_size": vm.disk_gib,
-        "placement_group": None,
+        "placement_group": catalogue.groups.get((vm.project_id, vm.needs.groups[0])) if vm.needs.groups else None,
+    }
+
+
+def placement_group(tx: Transaction, row: PlacementGroup) -> Json:
+    """A group with the ids of its servers. Operators can make other kinds; the tools know spread alone."""
+    servers = [v.id for v in tx.vms.where(project_id=row.project_id) if row.name in v.needs.groups]
+    return {
+        "id": row.id,
+        "name": row.name,
+        "labels": dict(row.labels),
+        "type": row.kind.value,
+        "created": row.created.isoformat() if row.created else None,
+        "servers": servers,
     }
 
 
