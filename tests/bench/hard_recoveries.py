@@ -4,7 +4,7 @@ Each comes with the least memory that any plan must leave without a node, as CP-
 reference algorithm leaves.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from random import Random
 
 from ortools.sat.python import cp_model
@@ -31,6 +31,16 @@ def hard_recovery(seed: int, *, nodes: int = 10, node_gib: int = NODE_GIB) -> Cl
         for size in _filled(random, node_gib):
             vms.append(a_vm(len(vms) + 1, name, size * 1024))
     return ClusterView(tuple(rows), tuple(vms), epoch=1)
+
+
+def hard_recoveries(seeds: Iterable[int]) -> Iterator[ClusterView]:
+    """Those in which the reference algorithm leaves more out than what no room could hold: there packing matters."""
+    for seed in seeds:
+        view = hard_recovery(seed, node_gib=Random(seed).choice((128, 192, 256, 512)))
+        largest = max(rooms_of(view))
+        hopeless = sum(size for size in sizes_owed(view) if size > largest)
+        if stranded_by_reference_mib(view) > hopeless:
+            yield view
 
 
 def a_vm(vm_id: int, node: str | None, memory_mib: int, **other: object) -> Vm:
