@@ -5,6 +5,7 @@ database's memory, power, watchdogs, fence devices, and time. Everything random 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from random import Random
 
 from app.adapters.sim.clock import SimClock
@@ -15,10 +16,13 @@ from app.adapters.sim.network import SimMembership, SimNetwork
 from app.adapters.sim.pool import SimPool
 from app.adapters.sim.store import Change
 from app.domain.cluster import ClusterView
+from app.domain.cluster_settings import ClusterSettings
 from app.domain.coordinator_settings import CoordinatorSettings
 from app.domain.fencing import FencingTimes
 from app.domain.node import Node
 from app.domain.node_agent_state import NodeAgentSettings
+from app.domain.placement_group import PlacementGroup
+from app.domain.policy import HaPolicy, PlacementNeeds
 from app.domain.records import Image
 from app.domain.vm import Desired, Vm
 from app.engine.agent_loop import Agent
@@ -245,8 +249,8 @@ class SimCluster:
     def _ports(self, server: SimServer, process: AgentProcess) -> AgentPorts:
         node, name = server.layout, server.layout.name
         facts = NodeFacts(
-            self._id(name), name, name, node.role, node.memory_mib, node.cores, "", node.watchdog_seconds,
-            f"{name}-boot-{server.boots}",
+            self._id(name), name, name, node.role, node.memory_mib, node.cores, node.rack,
+            node.watchdog_seconds, f"{name}-boot-{server.boots}", node.cpu_models, node.pools, node.networks,
         )  # fmt: skip
         return AgentPorts(
             facts=facts,
@@ -268,6 +272,18 @@ class SimCluster:
     def _id(self, name: str) -> int:
         return [n.name for n in self.layout.nodes].index(name) + 1
 
+    def _set(self, tx: Transaction) -> None:
+        """What operators have set for the whole cluster."""
+        layout, old = self.layout, tx.settings.get(1)
+        new = replace(
+            old or ClusterSettings(), strategy=layout.strategy, memory_overcommit=layout.memory_overcommit,
+            cpu_overcommit=layout.cpu_overcommit,
+        )  # fmt: skip
+        if old is None:
+            tx.settings.add(new)
+        elif new != old:
+            tx.settings.save(new)
+
     def _fill(self) -> None:
         """The rows that an installed cluster has before its first start."""
         now = self.clock.utc()
@@ -277,14 +293,20 @@ class SimCluster:
             for n in self.layout.nodes:
                 row = Node(
                     0, n.name, n.name, n.role, memory_mib=n.memory_mib, cores=n.cores,
-                    watchdog_seconds=n.watchdog_seconds,
+                    watchdog_seconds=n.watchdog_seconds, rack=n.rack, tags=n.tags, pools=n.pools,
+                    networks=n.networks, cpu_models=n.cpu_models,
                 )  # fmt: skip
                 tx.nodes.add(row)
+            for g in self.layout.groups:
+                tx.groups.add(PlacementGroup(0, 1, g.name, g.kind, g.domain))
+            self._set(tx)
             for v in self.layout.vms:
                 desired = Desired.RUNNING if v.running else Desired.STOPPED
                 tx.vms.add(
-                    Vm(0, v.name, 1, "plan", 1, v.memory_mib, 10, "image", "pool", now, desired, priority=v.priority,
-                       node=v.node or None, generation=1 if v.node else 0)
+                    Vm(0, v.name, 1, "plan", v.cores, v.memory_mib, 10, "image", "pool", now, desired,
+                       priority=v.priority, node=v.node or None, generation=1 if v.node else 0,
+                       ha=HaPolicy(ha_class=v.ha_class),
+                       needs=PlacementNeeds(v.tags, v.avoid_tags, v.networks, v.cpu_model, v.groups))
                 )  # fmt: skip
 
         self.database.truth.run(work)

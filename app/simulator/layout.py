@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 
 from app.domain.node import NodeRole
+from app.domain.placement_group import GroupDomain, GroupKind
+from app.domain.policy import HaClass
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +24,11 @@ class NodeLayout:
     clock_ahead_seconds: float = 0.0
     clock_drift_ppm: float = 0.0
     outdated: bool = False
+    rack: str = ""
+    tags: tuple[str, ...] = ()
+    pools: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    cpu_models: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +40,22 @@ class VmLayout:
     node: str = ""
     priority: int = 50
     running: bool = True
+    cores: int = 1
+    ha_class: HaClass = HaClass.GUARANTEED
+    tags: tuple[str, ...] = ()
+    avoid_tags: tuple[str, ...] = ()
+    networks: tuple[str, ...] = ()
+    cpu_model: str = ""
+    groups: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class GroupLayout:
+    """One placement group of the only project."""
+
+    name: str
+    kind: GroupKind = GroupKind.SPREAD
+    domain: GroupDomain = GroupDomain.NODE
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +64,14 @@ class Layout:
 
     nodes: tuple[NodeLayout, ...]
     vms: tuple[VmLayout, ...] = ()
+    groups: tuple[GroupLayout, ...] = ()
     seed: int = 1
     image_lock: bool = False
     boot_seconds: float = 2.0
     startup_grace_seconds: float = 30.0
     self_fence_seconds: float = 5.0
     detection_skew_seconds: float = 2.0
+    strategy: str = "fewest-vms"
+    memory_overcommit: float = 1.0
+    cpu_overcommit: float = 4.0
     start_seconds: tuple[float, float] = field(default=(0.2, 0.6))

@@ -2,26 +2,39 @@
 
 import tomllib
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from app.domain.errors import ScenarioError
 from app.domain.fencing import FencingTimes
 from app.domain.node import NodeRole
-from app.simulator.layout import Layout, NodeLayout, VmLayout
+from app.domain.placement_group import GroupDomain, GroupKind
+from app.domain.policy import HaClass
+from app.simulator.layout import GroupLayout, Layout, NodeLayout, VmLayout
 from app.simulator.script import Command, parse_script
 
 _CLUSTER = {
     "seed": int, "image_lock": bool, "boot_seconds": float, "startup_grace_seconds": float,
     "self_fence_seconds": float, "detection_skew_seconds": float,
+    "strategy": str, "memory_overcommit": float, "cpu_overcommit": float,
 }  # fmt: skip
 _NODE = {
     "memory_mib": int, "cores": int, "role": str, "watchdog_seconds": float, "fence": bool, "on": bool,
     "clock_ahead_seconds": float, "clock_drift_ppm": float, "outdated": bool,
+    "rack": str, "tags": list, "pools": list, "networks": list, "cpu_models": list,
 }  # fmt: skip
-_VM = {"memory_mib": int, "node": str, "priority": int, "running": bool}
+_VM = {
+    "memory_mib": int, "node": str, "priority": int, "running": bool, "cores": int, "ha_class": str, "tags": list,
+    "avoid_tags": list, "networks": list, "cpu_model": str, "groups": list,
+}  # fmt: skip
+_GROUP: dict[str, type] = {"kind": str, "domain": str}
+#: keys whose values are words of the domain
+_WORDS: dict[str, type[StrEnum]] = {
+    "role": NodeRole, "ha_class": HaClass, "kind": GroupKind, "domain": GroupDomain,
+}  # fmt: skip
 _MAY_BE_NEGATIVE = ("clock_ahead_seconds", "clock_drift_ppm")
-_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text"}
+_KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list of texts"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,17 +62,22 @@ def parse_cluster(text: str, file: str) -> Layout:
         raw = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"{file}: {error}") from error
-    nodes, vms = raw.pop("nodes", {}), raw.pop("vms", {})
-    for name, table in (("nodes", nodes), ("vms", vms)):
+    nodes, vms, groups = raw.pop("nodes", {}), raw.pop("vms", {}), raw.pop("groups", {})
+    for name, table in (("nodes", nodes), ("vms", vms), ("groups", groups)):
         if not isinstance(table, dict) or not all(isinstance(t, dict) for t in table.values()):
             raise ScenarioError(f"{file}: `{name}` must be tables, like [{name}.{name[0]}1]")
     if not nodes:
         raise ScenarioError(f"{file}: there is no node; write for example [nodes.n1]")
     layout = Layout(
-        tuple(_node(name, _typed(table, _NODE, f"{file}: nodes.{name}"), file) for name, table in nodes.items()),
+        tuple(_node(name, _typed(table, _NODE, f"{file}: nodes.{name}")) for name, table in nodes.items()),
         tuple(VmLayout(name, **_typed(table, _VM, f"{file}: vms.{name}")) for name, table in vms.items()),
+        tuple(GroupLayout(name, **_typed(t, _GROUP, f"{file}: groups.{name}")) for name, t in groups.items()),
     )
     for vm in layout.vms:
+        for group in vm.groups:
+            if group not in groups:
+                there = sorted(groups)
+                raise ScenarioError(f"{file}: vms.{vm.name}.groups: there is no group {group!r}; there are {there}")
         if vm.node and vm.node not in nodes:
             raise ScenarioError(f"{file}: vms.{vm.name}.node: there is no node {vm.node!r}; there are {sorted(nodes)}")
     layout = replace(layout, **_typed(raw, _CLUSTER, file))
@@ -80,6 +98,9 @@ def dump_cluster(layout: Layout) -> str:
         values = {key: getattr(node, key) for key in _NODE} | {"role": node.role.value}
         values["watchdog_seconds"] = node.watchdog_seconds or 0
         lines += [f"{key} = {_toml(value)}" for key, value in values.items()]
+    for group in layout.groups:
+        lines += ["", f"[groups.{group.name}]"]
+        lines += [f"{key} = {_toml(getattr(group, key))}" for key in _GROUP]
     for vm in layout.vms:
         lines += ["", f"[vms.{vm.name}]"]
         lines += [f"{key} = {_toml(getattr(vm, key))}" for key in _VM]
@@ -89,16 +110,13 @@ def dump_cluster(layout: Layout) -> str:
 def _toml(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
+    if isinstance(value, tuple):
+        return f"[{', '.join(map(_toml, value))}]"
     return f'"{value}"' if isinstance(value, str) else repr(value)
 
 
-def _node(name: str, values: dict[str, Any], file: str) -> NodeLayout:
-    role = values.pop("role", "compute")
-    try:
-        node = NodeLayout(name, role=NodeRole(role), **values)
-    except ValueError:
-        roles = ", ".join(r.value for r in NodeRole)
-        raise ScenarioError(f"{file}: nodes.{name}.role: {role!r} is no role; there are {roles}") from None
+def _node(name: str, values: dict[str, Any]) -> NodeLayout:
+    node = NodeLayout(name, **values)
     return replace(node, watchdog_seconds=node.watchdog_seconds or None)
 
 
@@ -112,7 +130,12 @@ def _typed(table: dict[str, Any], known: dict[str, type], where: str) -> dict[st
             raise ScenarioError(f"{where}.{key}: {value!r} must be {_KINDS[kind]}")
         if kind in (int, float) and value < 0 and key not in _MAY_BE_NEGATIVE:
             raise ScenarioError(f"{where}.{key}: {value!r} must not be negative")
-    return dict(table)
+        if kind is list and not all(isinstance(one, str) for one in value):
+            raise ScenarioError(f"{where}.{key}: {value!r} must be {_KINDS[kind]}")
+        if key in _WORDS and value not in set(_WORDS[key]):
+            there = ", ".join(_WORDS[key])
+            raise ScenarioError(f"{where}.{key}: {value!r} is no {key}; there are {there}")
+    return {k: _WORDS[k](v) if k in _WORDS else tuple(v) if isinstance(v, list) else v for k, v in table.items()}
 
 
 def _read(file: Path) -> str:
