@@ -70,10 +70,11 @@ def measure(
     _writable(json_file)
     console = Console()
     done: list[Figures] = []
+    order = DemoOrder(vms=vms, fence_fails=fence_fails, look_every_seconds=1.0)
     for number in range(1, runs + 1):
         with _ended_cleanly(Lab(name)) as (lab, _), onlooker(console) as view:
             view.phase(f"run {number} of {runs}")
-            done.append(run_demo(lab, DemoOrder(vms=vms, fence_fails=fence_fails), view)[0])
+            done.append(run_demo(lab, order, view)[0])
     report = _medians(done)
     if json_file is not None:
         json_file.write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")

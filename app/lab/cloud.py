@@ -75,11 +75,17 @@ class Cloud:
         """All nodes by name."""
         return {n["name"]: n for n in self.admin("GET", "/nodes")["nodes"]}
 
-    def incidents(self, node: str = "") -> list[dict[str, Any]]:
-        """Incidents with their steps, oldest first; of one node if named."""
+    def incidents(self, node: str = "", *, after: int = 0) -> list[dict[str, Any]]:
+        """Incidents with their steps, oldest first; of one node if named, with an id above `after`."""
+        wanted = {"per_page": 50} | ({"node": node} if node else {})
+        found = self.admin("GET", "/incidents", params=wanted)["incidents"]
+        ids = sorted(int(i["id"]) for i in found if int(i["id"]) > after)
+        return [self.admin("GET", f"/incidents/{i}")["incident"] for i in ids]
+
+    def last_incident(self) -> int:
+        """The id of the newest incident; 0 when there is none."""
         found = self.admin("GET", "/incidents", params={"per_page": 50})["incidents"]
-        whole = [self.admin("GET", f"/incidents/{i['id']}")["incident"] for i in found if node in ("", i["node"])]
-        return sorted(whole, key=lambda i: int(i["id"]))
+        return max((int(i["id"]) for i in found), default=0)
 
     def wait(self, ready: Callable[[], bool], what: str, timeout_seconds: float) -> None:
         """Poll until `ready`. LabError names what did not come, and shows the VMs and incidents."""

@@ -217,8 +217,9 @@ class Lab:
         """Stop all of the node. Its watchdog still runs and will cut its power, unless it is frozen with it."""
         power.freeze(self.paths, node, "lab", with_watchdog)
 
-    def thaw(self, node: str) -> None:
-        power.thaw(self.paths, node, "lab")
+    def thaw(self, node: str, with_watchdog: bool = True) -> None:
+        """Let it go on; `with_watchdog` False leaves a watchdog that was frozen with it dead."""
+        power.thaw(self.paths, node, "lab", with_watchdog)
 
     def cut(self, node: str, links: Sequence[str] = network.LINKS, silent: bool = False) -> None:
         """Pull cables; with `silent` the carrier stays and the switch drops every packet."""

@@ -66,7 +66,8 @@ def freeze(paths: LabPaths, name: str, by: str, with_watchdog: bool) -> int:
     return stopped
 
 
-def thaw(paths: LabPaths, name: str, by: str) -> None:
+def thaw(paths: LabPaths, name: str, by: str, with_watchdog: bool = True) -> None:
+    """A watchdog that goes on, too, finds at once that it was not fed; `with_watchdog` False leaves it frozen."""
     lab = load_lab(paths)
     with power_lock(paths.node(name)):
         state = load_power(paths.node(name))
@@ -74,7 +75,7 @@ def thaw(paths: LabPaths, name: str, by: str) -> None:
             raise LabError(f"{name} is off (its watchdog or a fence cut it); power it on instead")
         record(paths, "thaw", name, by)
         save_power(paths.node(name), replace(state, frozen=False))
-        if state.watchdog is not None:
+        if state.watchdog is not None and with_watchdog:
             state.watchdog.send(signal.SIGCONT)
         continue_all(processes_of(lab, name))
 

@@ -1,4 +1,4 @@
-"""A lab of its own for each test module that asks for one; whatever happens it is taken down."""
+"""Labs for the tests. Stories share one as long as each leaves it whole; whatever happens all are taken down."""
 
 from __future__ import annotations
 
@@ -7,18 +7,26 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from app.lab.cluster import Lab
+from app.lab.cluster import Lab, NodeSettings
+from app.lab.opening import open_cloud
+from tests.lab.story import Story
 
 LabFactory = Callable[[str], Lab]
+NODE_MEMORY_MIB = 2048
+
+
+def lab_name(letter: str) -> str:
+    """Names carry the process id so that two test runs do not meet."""
+    return f"{letter}{os.getpid() % 46656:x}"[:8]
 
 
 @pytest.fixture(scope="module")
 def new_lab() -> Iterator[LabFactory]:
-    """Make labs by a short name; names carry the process id so that two test runs do not meet."""
+    """Make labs by a short name."""
     labs: list[Lab] = []
 
     def make(name: str) -> Lab:
-        lab = Lab(f"{name}{os.getpid() % 46656:x}"[:8])
+        lab = Lab(lab_name(name))
         labs.append(lab)
         lab.down()  # what a killed run of the same name left
         return lab
@@ -26,3 +34,50 @@ def new_lab() -> Iterator[LabFactory]:
     yield make
     for lab in labs:
         lab.down()
+
+
+class StoryLab:
+    """The one lab of all stories. One that a story left broken is replaced by a new one: bring-up takes 20 s."""
+
+    def __init__(self) -> None:
+        self.lab = Lab(lab_name("s"))
+        self._story: Story | None = None
+
+    def story(self) -> Story:
+        """A whole lab with three nodes."""
+        if self._story is None:
+            self.lab.down()
+            webhooks = {"delays_seconds": [0, 1, 1, 2, 2, 5, 5]}
+            self.lab.up([NodeSettings(memory_mib=NODE_MEMORY_MIB)] * 3, config={"webhooks": webhooks})
+            cloud = open_cloud(self.lab)
+            # one story after the other loses the same node: that is no flapping
+            cloud.admin("PATCH", "/settings", json={"quarantine_losses": 1000})
+            self._story = Story(self.lab, cloud)
+        return self._story
+
+    def drop(self) -> None:
+        """Take it down; the next story gets a new one."""
+        if self._story is not None:
+            self._story.cloud.close()
+            self._story = None
+        self.lab.down()
+
+
+@pytest.fixture(scope="session")
+def story_lab() -> Iterator[StoryLab]:
+    """Down at the end of the session."""
+    shared = StoryLab()
+    yield shared
+    shared.drop()
+
+
+@pytest.fixture
+def story(story_lab: StoryLab) -> Iterator[Story]:
+    """The shared lab, whole before and made whole again after the test; not getting whole fails the test."""
+    story = story_lab.story()
+    yield story
+    try:
+        story.whole_again()
+    except BaseException:
+        story_lab.drop()
+        raise
