@@ -1,6 +1,7 @@
 """The only place that builds adapters and wires them together."""
 
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -31,6 +32,7 @@ from app.domain.node import NodeRole
 from app.engine.agent_loop import Agent
 from app.engine.fact_log import logged
 from app.engine.inbox import Inbox
+from app.engine.leave import HostShutdown
 from app.engine.periodic import Periodic
 from app.engine.ports import AgentPorts
 from app.plugin_api.drivers import NetworkContext
@@ -272,4 +274,22 @@ def first_tokens(config: Config) -> dict[str, str]:
     try:
         return store.run(lambda tx: bootstrap_cloud(tx, now))
     finally:
+        store.close()
+
+
+def shut_down(config: Config) -> Sequence[str]:
+    """What the orderly shutdown of this host waits for. The names of the VMs that are still here at its end."""
+    node, store = config.node, build_store(config)
+    membership = build_membership(config, agent=False)
+    membership.start(lambda _event: None)
+    try:
+        leaving = HostShutdown(
+            store, SystemClock(), node.name, node.on_shutdown, lambda: membership.send("look"),
+            seconds_max=node.shutdown_seconds_max, freeze_seconds=node.freeze_seconds,
+        )  # fmt: skip
+        while not leaving.step():
+            time.sleep(0.5)
+        return leaving.left
+    finally:
+        membership.stop()
         store.close()

@@ -16,6 +16,7 @@ from app.adapters.cluster_files.layout_json import layout_from_text
 from app.domain.coordinator_settings import CoordinatorSettings
 from app.domain.errors import DomainError
 from app.domain.fencing import FencingTimes
+from app.domain.host_shutdown import ShutdownPolicy
 from app.domain.node import NodeRole
 from app.domain.node_agent_state import NodeAgentSettings
 
@@ -43,6 +44,11 @@ class NodeSection(_Section):
     cores: int = Field(0, ge=0)
     networks: tuple[str, ...] = ()
     cpu_models: tuple[str, ...] = ()
+    #: an orderly shutdown of this host (app/domain/host_shutdown.py): what becomes of its VMs, how long it may wait for
+    #: them, and with `freeze` how long nobody else starts them
+    on_shutdown: ShutdownPolicy = ShutdownPolicy.MIGRATE
+    shutdown_seconds_max: float = Field(300.0, gt=0)
+    freeze_seconds: float = Field(900.0, gt=0)
 
 
 class DatabaseSection(_Section):
@@ -189,6 +195,8 @@ class Config(_Section):
         return NodeAgentSettings(
             self_fence_seconds=self.recovery.self_fence_seconds,
             starts_max=self.recovery.starts_per_node_max,
+            # what is restarted elsewhere must be off before the time of the whole shutdown is up
+            leave_stop_seconds=min(60.0, 0.15 * self.node.shutdown_seconds_max),
             move_stall_seconds=self.migration.stall_seconds,
             move_seconds_max=self.migration.seconds_max,
         )

@@ -53,6 +53,16 @@ def api(
     serve_api(load_config(config), stop)
 
 
+def shutdown_hook(config: ConfigOption = CONFIG) -> None:
+    """For systemd: what the orderly shutdown of this host waits for, by `node.on_shutdown` of its settings."""
+    from app.bootstrap import shut_down
+
+    _log()
+    left = shut_down(load_config(config))
+    if left:
+        typer.echo(f"still here, and started elsewhere by a recovery: {', '.join(left)}", err=True)
+
+
 def db_upgrade(config: ConfigOption = CONFIG) -> None:
     """Bring the database's schema to this version."""
     from app.bootstrap import upgrade_database

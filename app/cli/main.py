@@ -5,7 +5,7 @@ import sys
 import typer
 
 from app.cli import cluster, cluster_nodes, event, image, incident, lab, node, placement, token, vm
-from app.cli.daemons import agent, api, bootstrap, db_upgrade
+from app.cli.daemons import agent, api, bootstrap, db_upgrade, shutdown_hook
 from app.cli.simulate import simulate
 from app.cli.vm_rules import explain, set_rules
 from app.domain.errors import DomainError
@@ -25,6 +25,8 @@ for command in (
 ):  # fmt: skip
     cluster.app.command()(command)
 main.add_typer(cluster.app, name="cluster")
+node.app.command("shutdown-hook")(shutdown_hook)
+
 main.add_typer(vm.app, name="vm")
 main.add_typer(placement.app, name="placement")
 main.add_typer(node.app, name="node")

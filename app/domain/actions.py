@@ -127,6 +127,14 @@ class EndMove:
 
 
 @dataclass(frozen=True, slots=True)
+class ReleaseVm:
+    """Attest that nothing of this VM is here: it is to run elsewhere -> Written("move-17") | StoreLost."""
+
+    vm_id: int
+    generation: int
+
+
+@dataclass(frozen=True, slots=True)
 class RemoveVm:
     """Remove the definition and the volumes of a deleted VM, then its row -> VmWorkDone("remove")."""
 
@@ -277,6 +285,7 @@ Action = (
     | AbortMove
     | NoteMove
     | EndMove
+    | ReleaseVm
     | Report
     | CheckHealth
     | Rejoin

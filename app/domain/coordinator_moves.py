@@ -41,7 +41,7 @@ def decide_moves(
 
 def _concerned(view: ClusterView) -> bool:
     """Most views ask for no migration at all: they cost nothing here."""
-    if view.settings.rebalance or any(n.evacuating for n in view.nodes):
+    if view.settings.rebalance or any(n.evacuating or n.leaving for n in view.nodes):
         return True
     return any(v.migrating_to is not None or v.migration.wanted_to is not None for v in view.vms)
 

@@ -20,6 +20,7 @@ from app.domain.coordinator_settings import CoordinatorSettings
 from app.domain.coordinator_state import CoordinatorState
 from app.domain.events import FenceAttempted
 from app.domain.fencing import FenceProgress, methods_due, proof_by_time
+from app.domain.host_shutdown import excused
 from app.domain.node import Node, NodeState
 from app.domain.recovery import plan_recovery, plan_waiting
 from app.domain.replace import replace
@@ -74,7 +75,7 @@ def _node(
         return state
     absent = state.absent_seconds(node.name, now)
     if node.state is NodeState.ONLINE:
-        if current and absent is not None and _may_fence(state, now, node, settings):
+        if current and absent is not None and not excused(state.view, node) and _may_fence(state, now, node, settings):
             actions.append(OpenIncident(state.epoch, node.name, absent))
             return _write(replace(state, fences={**state.fences, node.name: FenceProgress()}), "open", node.name)
         return state

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from app.domain.cluster import ClusterView, IncidentPhase
+from app.domain.host_shutdown import ShutdownPolicy
 from app.domain.migration import TRIES_MAX
 from app.domain.node import NodeRole, NodeState
 from app.domain.placement import NoRoom, Placement, choose_node
@@ -123,7 +124,7 @@ class _Traffic:
 
 def _candidates(view: ClusterView) -> list[tuple[Vm, str]]:
     """Those that should move, in their order: what was asked for, then the drains; important VMs first."""
-    emptied = {n.name for n in view.nodes if n.evacuating}
+    emptied = {n.name for n in view.nodes if n.evacuating or n.leaving == ShutdownPolicy.MIGRATE}
     idle = [v for v in view.vms if v.node is not None and v.wants_to_run and v.migrating_to is None]
     asked = [(v, "an operator asked for it") for v in idle if v.migration.wanted_to is not None]
     drained = [(v, f"{v.node} is drained") for v in idle if v.node in emptied and v.migration.wanted_to is None]

@@ -73,6 +73,10 @@ class Node:
     losses: tuple[datetime, ...] = ()
     quarantined_until: datetime | None = None
 
+    #: the policy of the orderly shutdown that is under way (`host_shutdown`), and until when its VMs wait for it
+    leaving: str = ""
+    frozen_until: datetime | None = None
+
     def after(self, what: str) -> NodeState:
         """The state after `what` happened; KeyError when the table does not allow it."""
         return TRANSITIONS[self.state, what]

@@ -10,7 +10,9 @@ has failed. An agent that was restarted in the middle sees the same things and g
 
 from app.domain.actions import AbortMove, Action, EndMove, MigrateVm, NoteMove
 from app.domain.events import DomainFact, DomainState, MoveFact
+from app.domain.host_shutdown import stops_vms
 from app.domain.migration import MoveEnd
+from app.domain.node import Node
 from app.domain.node_agent_state import Moving, NodeAgentSettings, NodeAgentState
 from app.domain.replace import replace
 from app.domain.vm import Vm
@@ -39,7 +41,7 @@ def away(
         moving = None
     if fact.move is not None and fact.move.running:
         return _watch(state, now, vm, fact.move, moving or Moving(vm.migration.generation, now), settings, actions)
-    unwanted = _unwanted(vm, fact)
+    unwanted = _unwanted(state.node, vm, fact)
     if moving is not None:
         error = moving.given_up or (fact.move.error if fact.move is not None else "") or "it ended without a word"
         how = MoveEnd.CANCELLED if unwanted else MoveEnd.FAILED
@@ -99,11 +101,13 @@ def may_be_passenger(state: NodeAgentState, fact: DomainFact) -> bool:
     return generation == fact.generation and state.desired_at < since
 
 
-def _unwanted(vm: Vm, fact: DomainFact) -> str:
+def _unwanted(node: Node | None, vm: Vm, fact: DomainFact) -> str:
     if vm.migration.cancel:
         return vm.migration.cancel
     if not vm.wants_to_run:
         return "the VM is wanted off"
+    if stops_vms(node):
+        return "its node is being shut down"
     return "the VM was paused" if fact.state is DomainState.PAUSED else ""
 
 
@@ -118,7 +122,7 @@ def _watch(
 ) -> NodeAgentState:
     if moving.least_mib is None or job.remaining_mib < moving.least_mib:
         moving = replace(moving, least_mib=job.remaining_mib, least_at=now)
-    why = _give_up(now, vm, job, moving, settings)
+    why = _give_up(state.node, now, vm, job, moving, settings)
     if why and now - moving.aborted_at >= _ABORT_REPEAT_SECONDS:
         actions.append(AbortMove(vm.id, vm.generation, why))
         moving = replace(moving, given_up=why, aborted_at=now)
@@ -130,11 +134,13 @@ def _watch(
     return replace(state, moves={**state.moves, vm.id: moving})
 
 
-def _give_up(now: float, vm: Vm, job: MoveFact, moving: Moving, settings: NodeAgentSettings) -> str:
+def _give_up(node: Node | None, now: float, vm: Vm, job: MoveFact, moving: Moving, settings: NodeAgentSettings) -> str:
     if vm.migration.cancel:
         return vm.migration.cancel
     if not vm.wants_to_run:
         return "the VM is wanted off"
+    if stops_vms(node):
+        return "its node is being shut down"
     if now - moving.least_at >= settings.move_stall_seconds:
         return (
             f"no progress for {settings.move_stall_seconds:g} s, {job.remaining_mib} MiB are left: the network to "

@@ -1,5 +1,6 @@
 """The rules of `node_agent`, each a function of the level. See there for their order and the invariants."""
 
+from app.domain import node_agent_leaving as leaving
 from app.domain import node_agent_moves as moves
 from app.domain.actions import (
     Action,
@@ -15,6 +16,7 @@ from app.domain.actions import (
     VmSeen,
 )
 from app.domain.events import DomainFact, DomainState, VmWorkDone
+from app.domain.host_shutdown import stops_vms
 from app.domain.node import NodeState
 from app.domain.node_agent_state import NodeAgentSettings, NodeAgentState, Trouble
 from app.domain.replace import replace
@@ -70,7 +72,9 @@ def reconcile(state: NodeAgentState, now: float, settings: NodeAgentSettings, ac
     order = sorted(state.desired.values(), key=lambda v: (-v.priority, v.id))
     for vm in order:
         busy = vm.id in state.working or _held(state, vm.id, now) or not _listed_since(state, vm.id)
-        if not busy and vm.migrating_to is not None:
+        if not busy and vm.migrating_to is None and vm.wants_to_run and stops_vms(state.node):
+            state = leaving.leave(state, now, vm, domains.get(vm.id), settings, actions)
+        elif not busy and vm.migrating_to is not None:
             state = moves.away(state, now, vm, domains.get(vm.id), settings, actions)
         elif not busy:
             state = _one(state, now, vm, domains.get(vm.id), settings, actions)

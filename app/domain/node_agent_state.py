@@ -37,6 +37,8 @@ class NodeAgentSettings:
     move_stall_seconds: float = 60.0
     move_seconds_max: float = 900.0
     move_note_seconds: float = 5.0
+    #: when the host is shut down: so long a guest has after its power button was pressed
+    leave_stop_seconds: float = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +120,8 @@ class NodeAgentState:
     moves: Mapping[int, Moving] = field(default_factory=dict)
     move_writes: frozenset[int] = frozenset()
     move_written_at: float = -1.0
+    #: VM -> when its power button was pressed because the host is being shut down
+    leaving_at: Mapping[int, float] = field(default_factory=dict)
     #: VM -> (generation, when it was first listed): a copy is judged a stranger only by a reading that began later
     first_listed: Mapping[int, tuple[int, float]] = field(default_factory=dict)
     #: the others should look at the database

@@ -16,6 +16,8 @@ def closed(node: Node, at: datetime | None, *, recovery: bool) -> str:
         return "is a witness and hosts no VMs"
     if node.state is not NodeState.ONLINE:
         return f"is {node.state.value}"
+    if node.leaving:
+        return "is being shut down"
     if node.maintenance:
         return "is in maintenance"
     if node.evacuating:

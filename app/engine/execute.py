@@ -23,6 +23,7 @@ from app.services.commit_plan import commit_plan
 from app.services.epoch import win_epoch
 from app.services.finish_migration import end_migration, note_migration
 from app.services.incidents import cancel_incident, close_incident, note_step, open_incident, record_proof
+from app.services.leave_node import release_vm
 from app.services.load_view import load_desired, load_incoming, load_view
 from app.services.rejoin_node import rejoin_node
 from app.services.report_observed import report_observed
@@ -47,7 +48,7 @@ def execute(action: do.Action, ports: AgentPorts) -> None:
             ports.workers.submit("store", lambda: _store("report", _report(ports, report)))
         case do.Rejoin():
             ports.workers.submit("store", lambda: _store("rejoin", _rejoin(ports)))
-        case do.NoteMove(vm_id) | do.EndMove(vm_id):
+        case do.NoteMove(vm_id) | do.EndMove(vm_id) | do.ReleaseVm(vm_id):
             ports.workers.submit("store", lambda: _store(f"move-{vm_id}", _write_move(ports, action)))
         case do.MigrateVm(vm):
             ports.workers.submit(f"move-{vm.id}", lambda: vm_work(action, ports))
@@ -128,7 +129,7 @@ def _report(ports: AgentPorts, report: do.Report) -> Callable[[], Event]:
     return work
 
 
-def _write_move(ports: AgentPorts, action: do.NoteMove | do.EndMove) -> Callable[[], Event]:
+def _write_move(ports: AgentPorts, action: do.NoteMove | do.EndMove | do.ReleaseVm) -> Callable[[], Event]:
     def work() -> Event:
         me, now = ports.facts.name, ports.clock.utc()
         match action:
@@ -136,6 +137,8 @@ def _write_move(ports: AgentPorts, action: do.NoteMove | do.EndMove) -> Callable
                 ports.store.run(lambda tx: note_migration(tx, me, vm_id, passenger, percent))
             case do.EndMove(vm_id, _, passenger, how, error):
                 ports.store.run(lambda tx: end_migration(tx, me, vm_id, passenger, how, error, now))
+            case do.ReleaseVm(vm_id, generation):
+                ports.store.run(lambda tx: release_vm(tx, me, vm_id, generation, now))
         return fact.Written(f"move-{action.vm_id}")
 
     return work

@@ -29,7 +29,7 @@ def _begin(tx: Transaction, begin: Begin, now: datetime) -> None:
     if vm.node is None or vm.migrating_to is not None or not vm.wants_to_run:
         return
     source, target = node_named(tx, vm.node), node_named(tx, begin.to)
-    if source.state is not NodeState.ONLINE or target.state is not NodeState.ONLINE:
+    if source.state is not NodeState.ONLINE or target.state is not NodeState.ONLINE or target.leaving:
         return
     # `placements` grows as with every placement: the target's memory is promised from here on
     tx.nodes.save(replace(target, placements=target.placements + 1))

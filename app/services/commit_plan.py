@@ -58,6 +58,8 @@ def _assign(tx: Transaction, plan: RecoveryPlan, a: Assignment, incident: Incide
     node = node_named(tx, a.node)
     if node.state is not NodeState.ONLINE:
         raise Conflict(f"{a.node} is {node.state.value} now: plan again")
+    if node.leaving:
+        raise Conflict(f"{a.node} is being shut down now: plan again")
     tx.nodes.save(replace(node, placements=node.placements + 1))
     failed = vm.failed_nodes
     if vm.given_up and vm.node:

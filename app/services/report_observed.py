@@ -53,6 +53,9 @@ def _register(tx: Transaction, facts: NodeFacts, health: str, now: datetime) -> 
         watchdog_seconds=facts.watchdog_seconds, boot_id=facts.boot_id, health=health,
         cpu_models=facts.cpu_models, pools=facts.pools, networks=facts.networks,
     )  # fmt: skip
+    if old.leaving and new.boot_id != old.boot_id:
+        new = replace(new, leaving="", frozen_until=None)
+        tx.events.add(ClusterEvent(0, now, "node.returned", f"{facts.name} is back from its shutdown", node=facts.name))
     if not rows:
         tx.nodes.add(replace(new, id=facts.id))
     elif new != old:

@@ -12,12 +12,14 @@ from app.services.find_node import find_node
 def return_node(tx: Transaction, name: str, now: datetime) -> Node:
     """The node as it is now; NotFound. Said twice, it is written once. Migrations that an operator asked for go on."""
     old = find_node(tx, name)
-    if not (old.evacuating or old.maintenance):
+    if not (old.evacuating or old.maintenance or old.leaving):
         return old
     for vm in tx.vms.where(node=name):
         if vm.migrating_to is not None and vm.migration.wanted_to is None and not vm.migration.cancel:
             tx.vms.save(replace(vm, migration=replace(vm.migration, cancel="the drain was taken back")))
-    node = replace(old, maintenance=False, evacuating=False, placements=old.placements + 1)
+    node = replace(
+        old, maintenance=False, evacuating=False, leaving="", frozen_until=None, placements=old.placements + 1
+    )
     tx.nodes.save(node)
     tx.events.add(ClusterEvent(0, now, "node.returned", f"{name} takes VMs again", node=name))
     return node

@@ -19,6 +19,7 @@ from app.domain.cluster import ClusterView
 from app.domain.cluster_settings import ClusterSettings
 from app.domain.coordinator_settings import CoordinatorSettings
 from app.domain.fencing import FencingTimes
+from app.domain.host_shutdown import ShutdownPolicy
 from app.domain.node import Node
 from app.domain.node_agent_state import NodeAgentSettings
 from app.domain.placement_group import PlacementGroup
@@ -26,6 +27,7 @@ from app.domain.policy import HaPolicy, PlacementNeeds
 from app.domain.records import Image
 from app.domain.vm import Desired, Vm
 from app.engine.agent_loop import Agent
+from app.engine.leave import HostShutdown
 from app.engine.ports import AgentPorts
 from app.ports.store import Transaction
 from app.services.load_view import load_view
@@ -114,6 +116,25 @@ class SimCluster:
             server.power_off()
             self.network.power(name, on=False)
             self.database.look()
+
+    def shut_down(self, name: str, policy: ShutdownPolicy) -> None:
+        """Somebody types `poweroff` on the host, which waits for its VMs, a minute at most."""
+        server = self.servers[name]
+        boot = server.boots
+        leaving = HostShutdown(
+            self.database.access(name, outdated=False), server.clock, name, policy,
+            lambda: self.network.send(name, "look", None, 0), seconds_max=60, freeze_seconds=120,
+        )  # fmt: skip
+
+        def step() -> None:
+            if server.frozen or not leaving.step():
+                self.clock.after(0.5, lambda: self._boot(name, boot, step))
+                return
+            left = f", with {', '.join(leaving.left)} still there" if leaving.left else ""
+            self.power_off(name, f"it was shut down in order{left}")
+
+        if server.on:
+            step()
 
     def freeze(self, name: str) -> None:
         """SIGSTOP to all of it."""
@@ -242,7 +263,9 @@ class SimCluster:
         methods = {n.name: ("power",) for n in layout.nodes if n.fence}
         lead = CoordinatorSettings(times, methods, startup_grace_seconds=layout.startup_grace_seconds)
         own = NodeAgentSettings(
-            self_fence_seconds=layout.self_fence_seconds, ring_silence_seconds=layout.detection_skew_seconds
+            self_fence_seconds=layout.self_fence_seconds,
+            ring_silence_seconds=layout.detection_skew_seconds,
+            leave_stop_seconds=8.0,
         )
         return lead, own
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
+from app.domain.host_shutdown import ShutdownPolicy
 from app.simulator.script import Command
 
 Commands = list[Command]
@@ -189,6 +190,11 @@ def _migration(m: Moment) -> Commands:
     return [m.now("migration", how, about=(node,)), Command(m.later, ("migration", "works"), (node,))]
 
 
+def _shutdown(m: Moment) -> Commands:
+    node, policy = m.node, m.random.choice(tuple(ShutdownPolicy))
+    return [m.now("host", "shutdown", about=(node, policy.value)), Command(m.later, ("power", "on"), (node,))]
+
+
 def _upgrade(m: Moment) -> Commands:
     return [m.now("upgrade", about=(m.node,))]
 
@@ -239,8 +245,8 @@ _BIG: tuple[Callable[[Moment], Commands], ...] = (_power, _power, _cut, _freeze,
 WEIGHTS: dict[Callable[[Moment], Commands], int] = {
     _power: 3, _blackout: 1, _freeze: 3, _slow: 2, _cut: 4, _flap: 2, _link: 2, _corosync: 2, _signals: 2,
     _crash: 4, _kill: 2, _hang: 2, _member: 2, _database: 4, _fence: 4, _starts: 2, _start: 2, _storage: 1,
-    _libvirt: 2, _customer: 4, _guest: 2, _drain: 4, _migrate: 4, _migration: 2, _upgrade: 1, _burst: 4,
-    _helpless: 3, _rivals: 2,
+    _libvirt: 2, _customer: 4, _guest: 2, _drain: 4, _migrate: 4, _migration: 2, _shutdown: 2, _upgrade: 1,
+    _burst: 4,    _helpless: 3, _rivals: 2,
 }  # fmt: skip
 
 

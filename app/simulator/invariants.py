@@ -16,6 +16,7 @@
 
 from app.adapters.sim.store import Change
 from app.domain.cluster import ClusterView, Incident, IncidentPhase
+from app.domain.host_shutdown import ShutdownPolicy
 from app.domain.node import Node, NodeState
 from app.domain.recovery import plan_waiting
 from app.domain.vm import PowerSeen, Vm
@@ -172,8 +173,8 @@ class Invariants:
             wrote = f"wrote phase {after.phase.value} of the incident of {after.node}"
         if change.kind == "vms" and before is not None and after is not None and before.node != after.node:
             wrote = f"moved {after.name}"
-            handed_over = before.migrating_to is not None and before.node == who
-            wrote = "" if handed_over else wrote
+            handed_over = before.migrating_to is not None or after.node is None
+            wrote = "" if handed_over and before.node == who else wrote
         if wrote and who != self._holder:
             self.found.append(f"{who} {wrote}, and {self._holder or 'nobody'} is the coordinator")
 
@@ -244,6 +245,7 @@ class Invariants:
         handed_over = vm.migrating_to is not None and copy is not None and copy.ended == "migrated"
         if handed_over:
             return
+        gave_up = gave_up or self._node(node, nodes).leaving == ShutdownPolicy.RESTART_ELSEWHERE
         if state is NodeState.ONLINE and not gave_up:
             self.found.append(f"{vm.name} was taken from {node}, which is online and had not given it up")
         if state is not NodeState.ONLINE and not self._proven(node, incidents):

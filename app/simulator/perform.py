@@ -4,6 +4,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from app.domain.errors import DomainError
+from app.domain.host_shutdown import ShutdownPolicy
 from app.domain.vm import Desired, StopMode, Vm
 from app.ports.store import Transaction
 from app.services.cancel_migration import cancel_migration
@@ -49,6 +50,8 @@ def _machine(cluster: SimCluster, command: Command) -> None:
             cluster.lose((name, command.about[1]), (command.about[1], name))
         case ("deaf",):
             cluster.lose((command.about[1], name))
+        case ("host", "shutdown"):
+            cluster.shut_down(name, ShutdownPolicy(command.about[1]))
         case ("heal",):
             cluster.heal()
         case ("corosync", "hang"):

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 from app.domain.errors import ScenarioError
+from app.domain.host_shutdown import ShutdownPolicy
 from app.simulator.layout import Layout
 
-#: words -> what follows them: n a node, n+ nodes, v a VM, i a number. The order is that of the help.
+#: words -> what follows them: n a node, n+ nodes, v a VM, i a number, p a policy. The order is that of the help.
 COMMANDS: dict[tuple[str, ...], str] = {
     ("power", "off"): "n", ("power", "on"): "n", ("freeze",): "n", ("thaw",): "n", ("slow",): "ni",
     ("cut",): "n+", ("apart",): "nn", ("deaf",): "nn", ("heal",): "",
@@ -21,6 +22,7 @@ COMMANDS: dict[tuple[str, ...], str] = {
     ("guest", "dies"): "v", ("guest", "poweroff"): "v",
     ("vm", "stop"): "v", ("vm", "start"): "v", ("vm", "lock"): "v", ("vm", "unlock"): "v", ("vm", "delete"): "v",
     ("vm", "migrate"): "v", ("vm", "cancel"): "v", ("drain",): "n", ("return",): "n",
+    ("host", "shutdown"): "np",
     ("migration", "hangs"): "n", ("migration", "fails"): "n", ("migration", "lies"): "n", ("migration", "works"): "n",
     ("rest",): "", ("end",): "",
 }  # fmt: skip
@@ -80,8 +82,10 @@ def _command(words: list[str], layout: Layout) -> Command:
 
 
 def _check(known: tuple[str, ...], takes: str, about: tuple[str, ...], layout: Layout) -> None:
-    names = {"n": {n.name for n in layout.nodes}, "v": {v.name for v in layout.vms}}
-    kinds = {"n": "a node", "v": "a VM", "i": "a number"}
+    names: dict[str, set[str]] = {
+        "n": {n.name for n in layout.nodes}, "v": {v.name for v in layout.vms}, "p": {p.value for p in ShutdownPolicy},
+    }  # fmt: skip
+    kinds = {"n": "a node", "v": "a VM", "i": "a number", "p": "a policy"}
     expected = "n" * max(len(about), 1) if takes == "n+" else takes
     if len(about) != len(expected):
         after = " and ".join(kinds[k] for k in expected) or "nothing"

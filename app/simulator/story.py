@@ -55,6 +55,10 @@ class Story:
             self.tell(who, f"{after.name} is clean and hosts again")
         elif before.state is not after.state:
             self.tell(who, f"{after.name} is {after.state.value}")
+        if before.leaving != after.leaving:
+            self.tell(
+                who, f"{after.name} {'leaves: ' + after.leaving if after.leaving else 'is back from its shutdown'}"
+            )
         if before.health != after.health and after.health != "ok":
             self.tell(who, f"{after.name} is not well: {after.health}")
 

@@ -157,6 +157,8 @@ def upgrade() -> None:
         sa.Column("evacuating", sa.Boolean(), nullable=False),
         sa.Column("losses", sa.JSON(), nullable=False),
         sa.Column("quarantined_until", TIME, nullable=True),
+        sa.Column("leaving", sa.String(255), nullable=False),
+        sa.Column("frozen_until", TIME, nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name", name="nodes_name"),
         **TABLE,

@@ -102,6 +102,8 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
             True,
             (NOW, LATER),
             LATER,
+            leaving="freeze",
+            frozen_until=LATER,
         ),
         Node(0, "node-2", "10.0.0.2"),
     ),

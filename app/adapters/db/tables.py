@@ -124,6 +124,8 @@ class NodeRow(SQLModel, table=True):
     evacuating: bool
     losses: Any = _json()
     quarantined_until: datetime | None = _time()
+    leaving: str
+    frozen_until: datetime | None = _time()
 
 
 class IncidentRow(SQLModel, table=True):
