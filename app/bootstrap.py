@@ -169,6 +169,7 @@ class AgentProcess:
             pools=build_pools(config, registry),
             workers=self._workers,
             check_health=DiskCheck(directories),
+            placement=registry.placement_advice(),
         )
         self._agent = Agent(ports, self._inbox, config.coordinator_settings, config.node_agent_settings)
         context = NetworkContext(config.node.name, lambda kind, text: log.info(text, kind=kind))
@@ -226,6 +227,7 @@ def serve_api(config: Config, stop: threading.Event) -> None:
         clock=SystemClock(),
         signal=lambda vm_id: membership.send("look", vm_id=vm_id),
         admission=registry.admission_votes(),
+        placement=registry.placement_advice(),
     )
     servers = [ApiServer(create_api(deps), **where) for where in _listens(config)]
     for server in servers:

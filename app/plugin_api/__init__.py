@@ -1,9 +1,11 @@
 """All that a plugin may import.
 
 A plugin is a module with hook implementations (`hookimpl`), named by an entry point in one of the groups
-`holdfast.storage`, `holdfast.network`, `holdfast.billing`. See `hookspecs` for what it can implement.
+`holdfast.storage`, `holdfast.network`, `holdfast.billing`, `holdfast.placement`.
+See `hookspecs` for what it can implement.
 """
 
+from app.domain.node import Node
 from app.domain.records import OutboxMessage, WebhookEndpoint
 from app.domain.storage_path import (
     CarrierSeen,
@@ -16,6 +18,7 @@ from app.domain.storage_path import (
     choose_path,
     start_state,
 )
+from app.domain.vm import Vm
 from app.plugin_api.drivers import BillingDriver, NetworkContext, NetworkDriver, PoolContext, StorageDriver
 from app.plugin_api.hookspecs import hookimpl
 from app.ports.billing import Delivery, DeliveryResult
@@ -31,6 +34,7 @@ __all__ = [
     "Disk",
     "NetworkContext",
     "NetworkDriver",
+    "Node",
     "Observation",
     "OutboxMessage",
     "PathDecision",
@@ -44,6 +48,7 @@ __all__ = [
     "ProbeSeen",
     "StorageDriver",
     "StorageError",
+    "Vm",
     "WebhookEndpoint",
     "choose_path",
     "hookimpl",

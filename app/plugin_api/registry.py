@@ -13,8 +13,12 @@ from typing import Any
 import pluggy
 from pydantic import BaseModel, ValidationError
 
+from app.domain.node import Node
+from app.domain.placement_advice import PlacementAdvice
+from app.domain.vm import Vm
 from app.plugin_api import hookspecs
 from app.plugin_api.drivers import BillingDriver, NetworkContext, NetworkDriver, PoolContext, StorageDriver
+from app.plugin_api.placement_hooks import GuardedHook, Hook, advice_of, is_reason, is_score
 from app.ports.billing import Delivery
 from app.ports.network import PathWatch
 from app.ports.storage import Pool
@@ -25,6 +29,8 @@ GROUPS: Mapping[str, tuple[str, type]] = {
     "holdfast.network": ("holdfast_network_driver", NetworkDriver),
     "holdfast.billing": ("holdfast_billing_driver", BillingDriver),
 }
+#: plugins without a driver: they only take part in placement
+PLACEMENT = "holdfast.placement"
 _PREFIX = "holdfast_"
 
 
@@ -45,12 +51,15 @@ class Registry:
         manager = pluggy.PluginManager(hookspecs.PROJECT)
         manager.add_hookspecs(hookspecs)
         if found is None:
-            found = [point for group in GROUPS for point in entry_points(group=group)]
+            found = [point for group in (*GROUPS, PLACEMENT) for point in entry_points(group=group)]
         drivers: dict[tuple[str, str], Any] = {}
         offered_by: dict[tuple[str, str], EntryPoint] = {}
         for point in found:
             module = _import(point)
             _register(manager, module, point)
+            if point.group == PLACEMENT:
+                _check_placement(module, point)
+                continue
             driver = _driver(module, point)
             key = point.group, driver.name
             if key in drivers:
@@ -86,6 +95,19 @@ class Registry:
         """One callable for every plugin that votes on new VMs: the keywords of the hook in, its answer out."""
         return tuple(_vote(i) for i in self._manager.hook.holdfast_admit_vm.get_hookimpls())
 
+    def placement_advice(self) -> PlacementAdvice | None:
+        """What all plugins add to placement, made safe; None where no plugin does."""
+        hook = self._manager.hook
+        filters = [
+            GuardedHook(i.plugin_name, "holdfast_placement_filter", _asking(i), is_reason, "node names with reasons")
+            for i in hook.holdfast_placement_filter.get_hookimpls()
+        ]
+        scores = [
+            GuardedHook(i.plugin_name, "holdfast_placement_score", _asking(i), is_score, "node names with numbers")
+            for i in hook.holdfast_placement_score.get_hookimpls()
+        ]
+        return advice_of(filters, scores)
+
     def _options(self, group: str, driver: str, options: Mapping[str, object], what: str) -> tuple[Any, BaseModel]:
         offered = self._drivers.get((group, driver))
         if offered is None:
@@ -105,6 +127,22 @@ def _sentence(place: list[str], message: str) -> str:
         or "there is no such option"
     )
     return f"{'.'.join(place)}: {said}" if place else said
+
+
+def _asking(implementation: pluggy.HookImpl) -> Hook:
+    """An implementation may take fewer arguments than the hook has."""
+
+    def ask(vm: Vm, nodes: tuple[Node, ...]) -> Any:
+        given = {"vm": vm, "nodes": nodes}
+        return implementation.function(*(given[name] for name in implementation.argnames))
+
+    return ask
+
+
+def _check_placement(module: ModuleType, point: EntryPoint) -> None:
+    hooks = ("holdfast_placement_filter", "holdfast_placement_score")
+    if not any(hasattr(module, hook) for hook in hooks):
+        raise PluginError(f"{_named(point)}: is in the group {PLACEMENT} but has neither {' nor '.join(hooks)}")
 
 
 def _vote(implementation: pluggy.HookImpl) -> Callable[..., str | None]:
