@@ -228,6 +228,7 @@ def serve_api(config: Config, stop: threading.Event) -> None:
         signal=lambda vm_id: membership.send("look", vm_id=vm_id),
         admission=registry.admission_votes(),
         placement=registry.placement_advice(),
+        local_pools=frozenset(p.name for p in config.pools if not p.shared),
     )
     servers = [ApiServer(create_api(deps), **where) for where in _listens(config)]
     for server in servers:

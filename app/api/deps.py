@@ -31,6 +31,7 @@ class ApiDeps:
     """`signal(vm_id)` tells the agents to look at a VM (None: at everything); losing one costs a sweep interval.
 
     `admission` votes on each new VM, see `holdfast_admit_vm`; `placement` is what plugins add to placement.
+    `local_pools`: those that only one node reaches.
     """
 
     store: Store
@@ -39,3 +40,4 @@ class ApiDeps:
     admission: Sequence[Vote] = ()
     settings: ApiSettings = ApiSettings()
     placement: PlacementAdvice | None = None
+    local_pools: frozenset[str] = frozenset()

@@ -145,16 +145,21 @@ class RemoveVm:
 class VmSeen:
     """What this node sees of one VM that is assigned to it.
 
-    `guest_shutdown`: it went off because its guest wanted so, and nobody had asked us for it.
+    `ended` (a `policy.End`): it went down or hangs, nobody had asked for it, and it has not run well since. `ends`
+    counts all such ends of this VM, `ends_in_a_row` those that it did not run well for long between.
+    `tried_long`: its start fails here for so long that nodes where it failed before deserve another chance.
     """
 
     vm_id: int
     generation: int
     power: PowerSeen
     verified: bool = False
-    guest_shutdown: bool = False
     error: str = ""
     resets_done: int = 0
+    ended: str = ""
+    ends: int = 0
+    ends_in_a_row: int = 0
+    tried_long: bool = False
 
 
 @dataclass(frozen=True, slots=True)

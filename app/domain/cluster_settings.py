@@ -28,4 +28,6 @@ class ClusterSettings:
     quarantine_seconds: float = 7200.0
     migrations_max: int = 2
     migrations_per_node_max: int = 1
+    #: VMs of recoveries that start at the same time in the whole cluster; 0: no cap but each node's own
+    starts_max: int = 0
     rebalance: bool = False

@@ -4,7 +4,8 @@ Each is a frozen value put into the inbox by a callback or a finished piece of w
 what to do about it. Times in events are seconds of the agent's own monotonic clock.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from app.domain.cluster import ClusterView, Proof
@@ -45,12 +46,16 @@ class SignalReceived:
 
 
 class DomainState(StrEnum):
-    """What libvirt says of a domain."""
+    """What libvirt says of a domain. PANICKED: the guest's kernel gave up; QEMU stands still with its disks open."""
 
     RUNNING = "running"
     PAUSED = "paused"
+    PANICKED = "panicked"
     SHUTOFF = "shutoff"
-    CRASHED = "crashed"
+
+
+#: there is a QEMU that has the disks open
+UP = (DomainState.RUNNING, DomainState.PAUSED, DomainState.PANICKED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +74,9 @@ class DomainFact:
 
     `ended` says why a domain that is off went off: `shutdown` (from inside), `destroyed`, `crashed`, `migrated`, or
     empty.
+    `paused_by` says who stopped the CPUs, where it was not us: `io-error`, `watchdog`, or empty.
+    `silent_seconds`: for how long a guest agent that is connected has answered nothing; None while it answers, and
+    where none is connected.
     """
 
     vm_id: int
@@ -76,6 +84,8 @@ class DomainFact:
     state: DomainState
     guest_alive: bool | None = None
     ended: str = ""
+    paused_by: str = ""
+    silent_seconds: float | None = None
     move: MoveFact | None = None
 
 
@@ -116,6 +126,7 @@ class DesiredLoaded:
     """What the database wants of this node: its own row and the VMs assigned to it.
 
     `asked_at` is when the reading began: the answer may not be trusted for anything that happened after it.
+    `gates`: VMs that must not start yet, and why, see `start_gates`.
     """
 
     node: Node | None
@@ -123,6 +134,7 @@ class DesiredLoaded:
     asked_at: float
     #: VMs of other nodes that are migrating to this one
     incoming: tuple[Vm, ...] = ()
+    gates: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,8 @@ method that ends without having *seen* the node off proves nothing, and time pro
 node whose agent had reported an armed watchdog.
 
 Why time is a proof. The node feeds its watchdog only while it is quorate and a signal that it sent itself at most
-`ring_silence_seconds` ago came round the ring, or when it has verified that none of its VMs runs. The coordinator
+`ring_silence_seconds` ago came round the ring, or when it has verified that none of its VMs runs but those that it
+keeps, whose volumes nobody else can reach and which no plan moves. The coordinator
 notices at d that the node has left, so it left at r <= d. Whatever went round in a quorate ring was sent before r:
 the last feed was before r + silence, and by d + silence + watchdog the node has destroyed its VMs or been reset.
 With silence <= `detection_skew_seconds` nothing of it runs after d + watchdog + skew, also when its Corosync

@@ -154,7 +154,7 @@ def _why_not(view: ClusterView, vm: Vm) -> tuple[str, bool]:
     if vm.migration.tries >= TRIES_MAX:
         told = f"stuck: {vm.migration.tries} tries failed, the last because: {vm.migration.error}. "
         return told + "Repair that and drain again, or move it by `holdfast vm migrate`, or stop the VM", True
-    if vm.ha.on_quorum_loss is QuorumLoss.KEEP:
+    if vm.local or vm.ha.on_quorum_loss is QuorumLoss.KEEP:
         return "its volumes are on this node alone: stop it, or let it stay", True
     if not (vm.seen_current and vm.observed.power is PowerSeen.RUNNING):
         return f"waits until it runs (it is {vm.observed.power.value if vm.seen_current else 'being started'})", False

@@ -3,11 +3,13 @@
 It compares what the database wants of this node (`DesiredLoaded`) with what the hypervisor has (`DomainsListed`) and
 closes the gap. The order of the rules is the order of their weight:
 
-1. Not quorate: pause every VM at once; after `self_fence_seconds` destroy them all.
+1. Not quorate: pause every VM at once; after `self_fence_seconds` destroy them all. A VM's policy may be to destroy
+   it at once, or, where its volumes are on this node alone, to keep it: such a one no plan moves.
 2. A copy that must not be here (stale generation, other node, unknown VM) is destroyed before anything else.
 3. Quorate, this node ONLINE, and the reading of the database younger than the loss: resume, start, stop, remove.
 4. Report what was seen.
-5. Feed the watchdog, last, and only when healthy: quorate, heard in the ring and let in, or verified to run nothing.
+5. Feed the watchdog, last, and only when healthy: quorate, heard in the ring and let in, or verified to run nothing but
+   what is kept.
 
 Corosync's last word counts only while Corosync lives: a daemon that hangs says nothing when the others go on
 without it. So the agent sends itself a signal over the ring, and one that comes round shows that the word still stood
@@ -37,6 +39,7 @@ from app.domain.events import (
     Written,
 )
 from app.domain.node_agent_state import NodeAgentSettings, NodeAgentState
+from app.domain.node_agent_work import work_done
 from app.domain.replace import replace
 
 
@@ -58,6 +61,7 @@ def step(
     actions: list[Action] = []
     state = rules.guard_quorum(state, now, settings, actions)
     state = rules.destroy_stale(state, now, actions)
+    state = rules.notice_ends(state, now, settings)
     state = rules.reconcile(state, now, settings, actions)
     state = rules.rejoin(state, now, actions)
     state = rules.report(state, now, settings, actions)
@@ -83,15 +87,15 @@ def _take_in(state: NodeAgentState, now: float, event: Event, settings: NodeAgen
             return moves.listed(state, now)
         case HypervisorLost(error):
             return replace(state, domains=None, listing=False, hypervisor_error=error)
-        case DesiredLoaded(node, vms, asked_at, incoming):
-            by_id = {v.id: v for v in vms}
+        case DesiredLoaded(node, vms, asked_at, incoming, gates):
             state = replace(
-                state, node=node, desired=by_id, desired_at=asked_at, loading=False, report_due=True, store_error="",
-                incoming={v.id: v for v in incoming},
+                state, node=node, desired={v.id: v for v in vms}, desired_at=asked_at, loading=False, report_due=True,
+                store_error="", incoming={v.id: v for v in incoming}, gates=gates,
+                gated_since={vm_id: state.gated_since.get(vm_id, now) for vm_id in gates},
             )  # fmt: skip
             return moves.desired(state)
         case VmWorkDone():
-            return rules.work_done(state, now, event, settings)
+            return work_done(state, now, event, settings)
         case HealthChecked(problems):
             return replace(state, problems=problems, checking=False)
         case Reported():
@@ -146,6 +150,6 @@ def _look(state: NodeAgentState, now: float, settings: NodeAgentSettings, action
     due = state.desired_wanted or now >= state.desired_due_at
     if state.quorate and not state.loading and due and now >= state.store_retry_at:
         actions.append(LoadDesired())
-        due_at = now + settings.desired_interval_seconds
+        due_at = now + (settings.gated_interval_seconds if state.gates else settings.desired_interval_seconds)
         state = replace(state, loading=True, desired_wanted=False, desired_due_at=due_at)
     return state

@@ -35,8 +35,8 @@ def leave(
 
 
 def _release(state: NodeAgentState, vm: Vm, actions: list[Action]) -> NodeAgentState:
-    """Nothing of it is here. A frozen VM stays this node's."""
-    if state.node is None or state.node.leaving != ShutdownPolicy.RESTART_ELSEWHERE:
+    """Nothing of it is here. A frozen VM stays this node's, and so does one whose disk is here alone."""
+    if vm.local or state.node is None or state.node.leaving != ShutdownPolicy.RESTART_ELSEWHERE:
         return state
     if vm.id in state.move_writes or state.desired_at <= state.move_written_at:
         return state

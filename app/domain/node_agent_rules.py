@@ -1,5 +1,6 @@
 """The rules of `node_agent`, each a function of the level. See there for their order and the invariants."""
 
+from app.domain import node_agent_ends as ends
 from app.domain import node_agent_leaving as leaving
 from app.domain import node_agent_moves as moves
 from app.domain.actions import (
@@ -15,29 +16,33 @@ from app.domain.actions import (
     StopVm,
     VmSeen,
 )
-from app.domain.events import DomainFact, DomainState, VmWorkDone
+from app.domain.events import UP, DomainFact, DomainState
 from app.domain.host_shutdown import stops_vms
 from app.domain.node import NodeState
-from app.domain.node_agent_state import NodeAgentSettings, NodeAgentState, Trouble
+from app.domain.node_agent_state import NodeAgentSettings, NodeAgentState
+from app.domain.policy import QuorumLoss
 from app.domain.replace import replace
 from app.domain.vm import Desired, PowerSeen, StopMode, Vm
-
-_UP = (DomainState.RUNNING, DomainState.PAUSED)
 
 
 def guard_quorum(
     state: NodeAgentState, now: float, settings: NodeAgentSettings, actions: list[Action]
 ) -> NodeAgentState:
-    """Without quorum: pause at once, destroy at the deadline. After a start, long silence counts as no quorum."""
+    """Without quorum: pause at once, destroy at the deadline; a VM's policy may say to destroy at once, or to keep it.
+
+    After a start, long silence counts as no quorum.
+    """
     if state.quorate or state.domains is None:
         return state
     lost_for = now - state.quorum_lost_at
     if not state.quorum_known and lost_for < settings.first_word_seconds:
         return state
     for fact in state.domains.values():
-        if fact.state not in _UP or _held(state, fact.vm_id, now):
+        if fact.state not in UP or _held(state, fact.vm_id, now) or keeps(state, fact):
             continue
-        if lost_for >= settings.self_fence_seconds:
+        if _stops_at_once(state, fact):
+            state = _destroy(state, fact, "no quorum, and its policy is to stop", actions)
+        elif lost_for >= settings.self_fence_seconds:
             state = _destroy(state, fact, "no quorum until the self-fence deadline", actions)
         elif fact.state is DomainState.RUNNING and fact.vm_id not in state.working:
             actions.append(PauseVm(fact.vm_id, fact.generation))
@@ -45,23 +50,43 @@ def guard_quorum(
     return state
 
 
+def keeps(state: NodeAgentState, fact: DomainFact) -> bool:
+    """True for a copy that runs on through an isolation: its volumes are here alone, and no plan moves it."""
+    vm = (state.desired or {}).get(fact.vm_id)
+    keep = vm is not None and vm.local and vm.ha.on_quorum_loss is QuorumLoss.KEEP
+    return keep and vm is not None and vm.generation == fact.generation
+
+
+def _stops_at_once(state: NodeAgentState, fact: DomainFact) -> bool:
+    vm = (state.desired or {}).get(fact.vm_id)
+    return vm is not None and vm.ha.on_quorum_loss is QuorumLoss.STOP
+
+
 def destroy_stale(state: NodeAgentState, now: float, actions: list[Action]) -> NodeAgentState:
-    """Destroy every copy that the database does not want here in this generation."""
+    """Destroy every copy that the database does not want here in this generation; on a node that was cast out, all
+    but those that are kept: what waits for this node starts anew once it is let in.
+    """
     if not state.quorate or state.domains is None or state.desired is None or not _reading_is_new(state):
         return state
     for fact in state.domains.values():
         vm = state.desired.get(fact.vm_id)
         if vm is not None and vm.generation == fact.generation:
+            if _cast_out(state) and not keeps(state, fact) and not _held(state, fact.vm_id, now):
+                state = _destroy(state, fact, "this node was fenced", actions)
             continue
         if moves.is_passenger(state, fact):
             continue
         if moves.may_be_passenger(state, fact):
             state = replace(state, desired_wanted=True)
             continue
-        if (vm is None or vm.generation != fact.generation) and not _held(state, fact.vm_id, now):
+        if not _held(state, fact.vm_id, now):
             why = "not assigned to this node" if vm is None else f"stale, generation {vm.generation} is the valid one"
             state = _destroy(state, fact, why, actions)
     return state
+
+
+def _cast_out(state: NodeAgentState) -> bool:
+    return state.node is not None and state.node.state is NodeState.FENCED
 
 
 def reconcile(state: NodeAgentState, now: float, settings: NodeAgentSettings, actions: list[Action]) -> NodeAgentState:
@@ -71,13 +96,22 @@ def reconcile(state: NodeAgentState, now: float, settings: NodeAgentSettings, ac
     domains = state.domains
     order = sorted(state.desired.values(), key=lambda v: (-v.priority, v.id))
     for vm in order:
-        busy = vm.id in state.working or _held(state, vm.id, now) or not _listed_since(state, vm.id)
-        if not busy and vm.migrating_to is None and vm.wants_to_run and stops_vms(state.node):
-            state = leaving.leave(state, now, vm, domains.get(vm.id), settings, actions)
-        elif not busy and vm.migrating_to is not None:
-            state = moves.away(state, now, vm, domains.get(vm.id), settings, actions)
-        elif not busy:
-            state = _one(state, now, vm, domains.get(vm.id), settings, actions)
+        if not _free(state, vm, now):
+            continue
+        leaves = vm.wants_to_run and stops_vms(state.node)
+        rule = moves.away if vm.migrating_to is not None else leaving.leave if leaves else _one
+        state = rule(state, now, vm, domains.get(vm.id), settings, actions)
+    return state
+
+
+def notice_ends(state: NodeAgentState, now: float, settings: NodeAgentSettings) -> NodeAgentState:
+    """Remember what ended by itself, and what runs well again."""
+    if state.domains is None or state.desired is None or not _reading_is_new(state):
+        return state
+    for fact in state.domains.values():
+        vm = state.desired.get(fact.vm_id)
+        if vm is not None and vm.wants_to_run and vm.generation == fact.generation and _free(state, vm, now):
+            state = ends.notice(state, now, vm, fact, settings)
     return state
 
 
@@ -120,7 +154,7 @@ def _one(
         return _wanted(state, now, vm, fact, settings, actions)
     if fact is None:
         return state
-    if fact.state not in _UP:
+    if fact.state not in UP:
         return _destroy(state, fact, "is off, as wanted", actions)
     return _stop(state, now, vm, fact, settings, actions)
 
@@ -133,10 +167,14 @@ def _wanted(
     settings: NodeAgentSettings,
     actions: list[Action],
 ) -> NodeAgentState:
-    if fact is None or fact.state not in _UP:
-        if fact is not None and _guest_shutdown(state, fact):
-            return state  # reported first; the database then says what is wanted
+    if fact is None or fact.state not in UP:
         return _start(state, now, vm, settings, actions)
+    if ends.open_ending(state, vm) is not None and vm.resets_wanted <= _resets(state, vm):
+        return ends.act_on_what_is_left(state, vm, fact, settings, actions)
+    if fact.state is DomainState.PANICKED:
+        return _destroy(state, fact, "is reset after a panic", actions)
+    if fact.paused_by == "io-error":
+        return ends.resume_after_io_error(state, now, vm, settings, actions)
     not_after = state.desired_at + settings.lease_seconds
     if fact.state is DomainState.PAUSED:
         actions.append(ResumeVm(vm.id, vm.generation, not_after))
@@ -153,7 +191,9 @@ def _start(
     trouble = state.trouble.get(vm.id)
     if trouble is not None and trouble.generation == vm.generation and now < trouble.retry_at:
         return state
-    promised = trouble is not None and trouble.failures >= settings.start_tries_max
+    if ends.waits(state, now, vm, settings) or gated(state, now, vm, settings):
+        return state
+    promised = ends.leaves(state, vm) or (trouble is not None and trouble.failures >= settings.start_tries_max)
     if vm.given_up or (promised and (state.reporting or state.desired_at <= state.report_ended_at)):
         return state  # the coordinator may be moving it: `_seen` takes the promise back first
     if sum(1 for what in state.working.values() if what == "start") >= settings.starts_max:
@@ -161,6 +201,12 @@ def _start(
     actions.append(StartVm(vm, state.desired_at + settings.lease_seconds))
     acpi = {k: v for k, v in state.acpi_at.items() if k != vm.id}
     return _work(replace(state, acpi_at=acpi), vm.id, "start")
+
+
+def gated(state: NodeAgentState, now: float, vm: Vm, settings: NodeAgentSettings) -> str:
+    """Why it must not start yet; empty when it may, or has waited long enough."""
+    since = state.gated_since.get(vm.id, now)
+    return state.gates.get(vm.id, "") if now - since < settings.gate_seconds_max else ""
 
 
 def _stop(
@@ -173,7 +219,7 @@ def _stop(
 ) -> NodeAgentState:
     # A suspended VM (locked) is stopped hard: its guest has no say in it.
     mode = StopMode.HARD if vm.locked else vm.stop_mode
-    if mode is StopMode.HARD or fact.state is DomainState.PAUSED:
+    if mode is StopMode.HARD or fact.state is not DomainState.RUNNING:
         return _destroy(state, fact, "is wanted off", actions)
     if now - state.acpi_at.get(vm.id, now - settings.acpi_repeat_seconds) < settings.acpi_repeat_seconds:
         return state
@@ -186,7 +232,8 @@ def rejoin(state: NodeAgentState, now: float, actions: list[Action]) -> NodeAgen
     node, domains = state.node, state.domains
     if node is None or node.state is not NodeState.FENCED or state.rejoining or now < state.store_retry_at:
         return state
-    clean = domains is not None and not domains and not state.working and not state.destroying
+    idle = not state.working and not state.destroying
+    clean = domains is not None and idle and all(keeps(state, fact) for fact in domains.values())
     if not (state.quorate and clean and _reading_is_new(state) and state.domains_at >= state.desired_at):
         return state
     actions.append(Rejoin())
@@ -216,22 +263,32 @@ def _seen(state: NodeAgentState, now: float, vm: Vm, settings: NodeAgentSettings
     fact = state.domains.get(vm.id)
     if fact is not None and fact.generation != vm.generation:
         return None
-    resets = _resets(state, vm)
-    if vm.migrating_to is not None and (fact is None or fact.state not in _UP):
+    if vm.migrating_to is not None and (fact is None or fact.state not in UP):
         return None  # how the migration ended is written first
-    if fact is not None and fact.state in _UP:
+    ending, last = ends.open_ending(state, vm), state.endings.get(vm.id)
+    seen = VmSeen(
+        vm.id, vm.generation, PowerSeen.OFF, error=ends.words(state, vm), resets_done=_resets(state, vm),
+        ended=ending.kind if ending and vm.wants_to_run else "",
+        ends=max(last.number if last else 0, vm.observed.ends),
+        ends_in_a_row=last.in_a_row if last else vm.observed.ends_in_a_row,
+    )  # fmt: skip
+    if fact is not None and fact.state in UP:
         power = PowerSeen.RUNNING if fact.state is DomainState.RUNNING else PowerSeen.PAUSED
-        alive = power is PowerSeen.RUNNING and fact.guest_alive is not False
-        return VmSeen(vm.id, vm.generation, power, verified=alive, resets_done=resets)
+        alive = power is PowerSeen.RUNNING and fact.guest_alive is not False and not seen.ended
+        error = ends.io_words(vm) if fact.paused_by == "io-error" else seen.error
+        return replace(seen, power=power, verified=alive, error=error)
     if state.working.get(vm.id) == "start":
-        return VmSeen(vm.id, vm.generation, PowerSeen.STARTING, resets_done=resets)
+        return replace(seen, power=PowerSeen.STARTING)
     trouble = state.trouble.get(vm.id)
     if vm.wants_to_run and trouble is not None and trouble.generation == vm.generation:
         final = trouble.failures >= settings.start_tries_max and now < trouble.retry_at
         power = PowerSeen.FAILED if final else PowerSeen.STARTING
-        return VmSeen(vm.id, vm.generation, power, error=trouble.error, resets_done=resets)
-    by_guest = vm.wants_to_run and fact is not None and _guest_shutdown(state, fact)
-    return VmSeen(vm.id, vm.generation, PowerSeen.OFF, guest_shutdown=by_guest, resets_done=resets)
+        tried_long = trouble.failures >= settings.start_tries_long
+        return replace(seen, power=power, error=trouble.error, tried_long=tried_long)
+    if vm.wants_to_run and ending is not None and ends.told(vm, ending):
+        final = ends.leaves(state, vm) and ends.waits(state, now, vm, settings)
+        return replace(seen, power=PowerSeen.FAILED if final else PowerSeen.STARTING)
+    return replace(seen, error=gated(state, now, vm, settings)) if vm.wants_to_run and not seen.error else seen
 
 
 def _is_news(vm: Vm, seen: VmSeen) -> bool:
@@ -241,27 +298,27 @@ def _is_news(vm: Vm, seen: VmSeen) -> bool:
         not same_placement
         or known.power is not seen.power
         or (seen.verified and known.verified_at is None)
-        or known.error != seen.error
-        or known.resets_done != seen.resets_done
-        or seen.guest_shutdown
+        or (known.error, known.resets_done) != (seen.error, seen.resets_done)
+        or (seen.tried_long and vm.failed_nodes != ())
+        or (known.ended, known.ends, known.ends_in_a_row) != (seen.ended, seen.ends, seen.ends_in_a_row)
     )
 
 
 def may_feed(state: NodeAgentState, now: float, settings: NodeAgentSettings) -> bool:
-    """Healthy: quorate and not cast out, or verified (after that began) that nothing runs here any more.
+    """Healthy: quorate and not cast out, or verified (after that began) that nothing runs here any more but what is
+    kept: volumes that only this node reaches.
 
     An agent that has just started knows neither and does not feed: else each restart on a node that was cut off would
     be another timeout for VMs that others already count as gone.
     """
     if now < state.unsure_until:
         return False
-    cast_out = state.node is not None and state.node.state is NodeState.FENCED
-    if state.quorate and not cast_out and ring_alive(state, now, settings):
+    if state.quorate and not _cast_out(state) and ring_alive(state, now, settings):
         return True
     if state.domains is None or state.working or state.destroying:
         return False
     since = state.desired_at if state.quorate else state.quorum_lost_at
-    return state.domains_at >= since and not any(d.state in _UP for d in state.domains.values())
+    return state.domains_at >= since and not any(d.state in UP and not keeps(state, d) for d in state.domains.values())
 
 
 def in_a_hurry(state: NodeAgentState) -> bool:
@@ -270,35 +327,6 @@ def in_a_hurry(state: NodeAgentState) -> bool:
         return True
     wanted = [v for v in (state.desired or {}).values() if v.wants_to_run]
     return any(not v.verified for v in wanted) or (state.node is not None and state.node.state is not NodeState.ONLINE)
-
-
-def work_done(state: NodeAgentState, now: float, event: VmWorkDone, settings: NodeAgentSettings) -> NodeAgentState:
-    """A piece of work ended: look again. A start that failed is tried again after a pause that doubles."""
-    working = {k: v for k, v in state.working.items() if k != event.vm_id or v != event.work}
-    destroying = state.destroying - ({event.vm_id} if event.work == "destroy" else set())
-    hold = {k: v for k, v in state.hold_until.items() if k != event.vm_id}
-    if event.error:
-        hold[event.vm_id] = now + settings.work_retry_seconds
-    touched = {**state.touched_at, event.vm_id: now}
-    state = replace(
-        state, working=working, destroying=destroying, hold_until=hold, touched_at=touched, domains_wanted=True
-    )
-    if event.work == "remove":
-        return replace(state, desired_wanted=True)
-    if event.work == "migrate":
-        return moves.began(state, event.vm_id, event.error)
-    if event.work == "reset" and not event.error:
-        vm = (state.desired or {}).get(event.vm_id)
-        return replace(state, resets={**state.resets, event.vm_id: vm.resets_wanted if vm else 0})
-    if event.work != "start":
-        return state
-    trouble = dict(state.trouble)
-    before = trouble.pop(event.vm_id, None)
-    if event.error:
-        failures = before.failures + 1 if before is not None and before.generation == event.generation else 1
-        pause = settings.start_retry_seconds * min(2 ** (failures - 1), 16)
-        trouble[event.vm_id] = Trouble(event.generation, failures, now + pause, event.error)
-    return replace(state, trouble=trouble)
 
 
 def _held(state: NodeAgentState, vm_id: int, now: float) -> bool:
@@ -311,9 +339,9 @@ def _listed_since(state: NodeAgentState, vm_id: int) -> bool:
     return state.domains_at >= state.touched_at.get(vm_id, state.domains_at)
 
 
-def _guest_shutdown(state: NodeAgentState, fact: DomainFact) -> bool:
-    """The guest switched itself off: it says so, and nobody had pressed its button."""
-    return fact.ended == "shutdown" and fact.vm_id not in state.acpi_at
+def _free(state: NodeAgentState, vm: Vm, now: float) -> bool:
+    """Nothing is being done to it, and what was listed of it is from after what was done."""
+    return vm.id not in state.working and not _held(state, vm.id, now) and _listed_since(state, vm.id)
 
 
 def _resets(state: NodeAgentState, vm: Vm) -> int:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from app.domain.events import DomainFact
 from app.domain.node import Node
+from app.domain.policy import End
 from app.domain.vm import Vm
 
 
@@ -24,11 +25,24 @@ class NodeAgentSettings:
     starts_max: int = 3
     start_tries_max: int = 3
     start_retry_seconds: float = 2.0
+    #: after so many failed starts, some two minutes, it may go back to where it failed before
+    start_tries_long: int = 8
     work_retry_seconds: float = 1.0
+    #: a VM that ended by itself is restarted at once, the next time after this pause, then the double, and so on
+    end_retry_seconds: float = 5.0
+    end_retry_seconds_max: float = 300.0
+    #: after it ran well for so long its ends are no longer "in a row"
+    well_seconds: float = 300.0
+    #: a VM that QEMU paused for its disk is resumed after this pause, then the double, up to the maximum
+    io_retry_seconds: float = 2.0
+    io_retry_seconds_max: float = 60.0
     #: as in CoordinatorSettings: a pause that others may have noticed, and how long Corosync takes to tell us
     pause_seconds_max: float = 2.0
     pause_settle_seconds: float = 2.0
     acpi_repeat_seconds: float = 10.0
+    #: so long a VM waits at a gate of `start_gates` at most; meanwhile the database is read more often
+    gate_seconds_max: float = 120.0
+    gated_interval_seconds: float = 0.5
     #: how often it sends itself a signal over Corosync's ring, and how old the last that came round may be to count
     #: as being in the ring. The silence must not be above `FencingTimes.detection_skew_seconds`: see `fencing`.
     ring_interval_seconds: float = 1.0
@@ -63,6 +77,29 @@ class Moving:
     noted_at: float = 0.0
     given_up: str = ""
     aborted_at: float = float("-inf")
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """The last end of one VM that nobody asked for: the how manieth, and how many in a row.
+
+    `open` until it runs well again, then `since` is when that began; before, when the end was seen.
+    """
+
+    generation: int
+    kind: End
+    number: int
+    in_a_row: int
+    since: float
+    open: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Resume:
+    """Tries to let a VM go on that QEMU had paused for an error of its disk."""
+
+    tries: int
+    next_at: float
 
 
 @dataclass(frozen=True)  # no slots: see `replace`
@@ -107,6 +144,11 @@ class NodeAgentState:
     working: Mapping[int, str] = field(default_factory=dict)
     destroying: frozenset[int] = frozenset()
     trouble: Mapping[int, Trouble] = field(default_factory=dict)
+    #: VM -> why it must not start yet, and since when
+    gates: Mapping[int, str] = field(default_factory=dict)
+    gated_since: Mapping[int, float] = field(default_factory=dict)
+    endings: Mapping[int, Ending] = field(default_factory=dict)
+    resumes: Mapping[int, Resume] = field(default_factory=dict)
     #: VM -> when we last pressed its power button: what then goes off did not go off by itself
     acpi_at: Mapping[int, float] = field(default_factory=dict)
     #: resets that this agent did, by VM

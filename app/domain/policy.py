@@ -26,12 +26,44 @@ class QuorumLoss(StrEnum):
     KEEP = "keep"
 
 
+class End(StrEnum):
+    """How a VM can end without anybody having asked for it."""
+
+    CRASHED = "crashed"
+    SHUTDOWN = "shutdown"
+    PANICKED = "panicked"
+    HUNG = "hung"
+
+
+END_WORDS = {
+    End.CRASHED: "its QEMU died",
+    End.SHUTDOWN: "its guest switched itself off",
+    End.PANICKED: "its guest panicked",
+    End.HUNG: "its guest hangs",
+}
+
+
 class AfterEnd(StrEnum):
-    """What follows when a VM goes down, or stops answering, without anybody having asked for it."""
+    """What follows when a VM goes down, or stops answering, without anybody having asked for it.
+
+    `ignore` leaves a guest that panicked or hangs as it is, for whoever wants to look at it; a VM that is off cannot
+    be left as it is, there it means `stop`.
+    """
 
     RESTART = "restart"
     STOP = "stop"
     IGNORE = "ignore"
+
+
+class AfterIoError(StrEnum):
+    """A VM that QEMU paused because its disk failed: resumed once its pool is well here, or kept for an operator."""
+
+    RESUME = "resume"
+    KEEP = "keep"
+
+
+#: so often in a row a VM that ends by itself is restarted where it is; at the next end it goes elsewhere, once
+RESTARTS_IN_PLACE = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +86,18 @@ class HaPolicy:
     restart_hold_seconds: float = 0.0
     waits_for: tuple[int, ...] = ()
     failback: bool = False
+    on_io_error: AfterIoError = AfterIoError.RESUME
+
+    def after(self, end: End) -> AfterEnd:
+        """What follows that end."""
+        after = {
+            End.CRASHED: self.on_crash,
+            End.SHUTDOWN: self.on_guest_shutdown,
+            End.PANICKED: self.on_panic,
+            End.HUNG: self.on_hang,
+        }[end]
+        off = end in (End.CRASHED, End.SHUTDOWN)
+        return AfterEnd.STOP if off and after is AfterEnd.IGNORE else after
 
 
 @dataclass(frozen=True, slots=True)

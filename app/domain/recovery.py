@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
-from app.domain.cluster import ClusterView
+from app.domain.cluster import ClusterView, Incident
+from app.domain.node import NodeState
 from app.domain.placement import Placement, choose_space
 from app.domain.placement_ledger import Ledger
 from app.domain.placement_pass import Owed, Placed, first_pass, start_order
@@ -57,6 +58,15 @@ class Released:
 
 
 @dataclass(frozen=True, slots=True)
+class Stays:
+    """One VM that is left with the failed node and waits for its return, and why."""
+
+    vm_id: int
+    generation: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
 class RecoveryPlan:
     """Where everything goes. `node` is the failed node, empty for a plan of waiting VMs only."""
 
@@ -64,21 +74,56 @@ class RecoveryPlan:
     assigned: tuple[Assignment, ...] = ()
     unplaced: tuple[Unplaced, ...] = ()
     released: tuple[Released, ...] = ()
+    stays: tuple[Stays, ...] = ()
 
     @property
     def empty(self) -> bool:
         """True when the plan changes nothing."""
-        return not (self.assigned or self.unplaced or self.released)
+        return not (self.assigned or self.unplaced or self.released or self.stays)
 
 
 def plan_recovery(view: ClusterView, failed: str) -> RecoveryPlan:
     """Spread the VMs of `failed` over the others. The caller holds the proof that it is fenced."""
     theirs = [v for v in view.vms if v.node == failed]
-    released = tuple(Released(v.id, v.next_generation) for v in theirs if not v.wants_to_run)
+    stays = waits_for_return(view, failed)
+    left = {s.vm_id for s in stays}
+    going = [v for v in theirs if not v.local and v.id not in left]
+    released = tuple(Released(v.id, v.next_generation) for v in going if not v.wants_to_run)
     ledger = Ledger(view)
     _lose(ledger, theirs, frozenset({failed}))
-    assigned, unplaced = _place(ledger, [Owed(v) for v in theirs if v.wants_to_run])
-    return RecoveryPlan(failed, assigned, unplaced, released)
+    assigned, unplaced = _place(ledger, [Owed(v) for v in going if v.wants_to_run])
+    return RecoveryPlan(failed, assigned, unplaced, released, stays)
+
+
+def may_wait_for_its_node(vm: Vm) -> bool:
+    """A VM that a plan may leave with a node that is fenced."""
+    return vm.local or vm.ha.restart_hold_seconds > 0
+
+
+def waits_for_return(view: ClusterView, failed: str) -> tuple[Stays, ...]:
+    """The VMs that are not recovered elsewhere: their disks are on that node, or they give it some time to return."""
+    theirs = [v for v in view.vms if v.node == failed and v.wants_to_run]
+    incident = view.incident_of(failed)
+    held = [v for v in theirs if not v.local and incident and not _hold_is_over(view, v, incident)]
+    disk = f"its disk is on {failed} alone: it waits for that node"
+    local = [Stays(v.id, v.generation, disk) for v in theirs if v.local]
+    hold = "gives {} {:g} s from its loss to return before it goes elsewhere"
+    return (*local, *(Stays(v.id, v.generation, hold.format(failed, v.ha.restart_hold_seconds)) for v in held))
+
+
+def _hold_is_over(view: ClusterView, vm: Vm, incident: Incident | None) -> bool:
+    """It has waited for its node as long as its policy says; without a clock or an incident it waits no more."""
+    if incident is None or view.at is None:
+        return True
+    return (view.at - incident.opened_at).total_seconds() >= vm.ha.restart_hold_seconds
+
+
+def _done_waiting(view: ClusterView) -> list[Vm]:
+    """The VMs that gave their fenced node time to return, in vain."""
+    fenced = {n.name for n in view.nodes if n.state is NodeState.FENCED}
+    incidents = {i.id: i for i in view.incidents}
+    held = [v for v in view.vms if v.node in fenced and v.wants_to_run and not v.local]
+    return [v for v in held if _hold_is_over(view, v, incidents.get(v.incident_id or 0))]
 
 
 def plan_waiting(view: ClusterView) -> RecoveryPlan:
@@ -89,13 +134,25 @@ def plan_waiting(view: ClusterView) -> RecoveryPlan:
     recovery come before new ones, and those before the ones that have a node and only should have another.
     """
     ledger = Ledger(view)
-    waiting = [v for v in view.vms if v.node is None and v.wants_to_run]
-    owed = [Owed(v, recovery=v.incident_id is not None, stage=v.incident_id is None) for v in waiting]
+    back = _done_waiting(view)
+    for vm in back:
+        ledger.forget(vm)
+    waiting = [v for v in view.vms if v.node is None and v.wants_to_run] + back
     stuck = _stuck(view, ledger)
-    assigned, unplaced = _place(ledger, [*owed, *stuck])
+    assigned, unplaced = _place(ledger, [*map(_owed, waiting), *stuck])
+    # Where it failed before is better than nowhere.
+    nowhere = {u.vm_id for u in unplaced}
+    again = [replace(v, failed_nodes=()) for v in waiting if v.id in nowhere and v.failed_nodes]
+    forgiven, _ = _place(ledger, [_owed(v) for v in again])
+    assigned += forgiven
+    unplaced = tuple(u for u in unplaced if u.vm_id not in {a.vm_id for a in forgiven})
     reasons = {v.id: v.unplaced_reason for v in waiting}
     changed = tuple(u for u in unplaced if u.vm_id in reasons and reasons[u.vm_id] != u.reason)
     return RecoveryPlan("", (*assigned, *_undertakers(view)), changed)
+
+
+def _owed(vm: Vm) -> Owed:
+    return Owed(vm, recovery=vm.incident_id is not None, stage=vm.incident_id is None)
 
 
 def unplaced_after(view: ClusterView, failed: frozenset[str], *, steps_max: int = STEPS_MAX) -> tuple[Vm, ...]:
@@ -121,7 +178,7 @@ class Losses:
         theirs = [v for name in sorted(failed) for v in self._on.get(name, ())]
         ledger = self._ledger.copy()
         _lose(ledger, theirs, failed)
-        owed = [Owed(v) for v in theirs if v.wants_to_run]
+        owed = [Owed(v) for v in theirs if v.wants_to_run and not v.local]
         placed, _ = _search(ledger, owed, steps_max)
         return tuple(o.vm for o in owed if o.vm.id not in placed)
 
@@ -170,7 +227,7 @@ def _stuck(view: ClusterView, ledger: Ledger) -> list[Owed]:
     has another node it holds the room on its own; only its groups no longer count it there.
     """
     online = {n.name for n in view.online()}
-    stuck = [v for v in view.vms if v.wants_to_run and v.given_up and v.node in online]
+    stuck = [v for v in view.vms if v.wants_to_run and v.given_up and not v.local and v.node in online]
     owed = []
     for vm in stuck:
         home = ledger.space(vm.node or "")
@@ -185,7 +242,9 @@ def _undertakers(view: ClusterView) -> tuple[Assignment, ...]:
     online = sorted(n.name for n in view.online() if n.role.value != "witness")
     if not online:
         return ()
-    orphans = [v for v in view.vms if v.desired is Desired.DELETED and v.node is None]
+    fenced = {n.name for n in view.nodes if n.state is NodeState.FENCED}
+    homeless = (v for v in view.vms if v.node is None or (v.node in fenced and not v.local))
+    orphans = [v for v in homeless if v.desired is Desired.DELETED]
     return tuple(
         Assignment(v.id, online[v.id % len(online)], v.next_generation, "removes the volumes of a deleted VM")
         for v in orphans

@@ -98,6 +98,10 @@ class Observed:
     verified_at: datetime | None = None
     error: str = ""
     resets_done: int = 0
+    #: see `actions.VmSeen`
+    ended: str = ""
+    ends: int = 0
+    ends_in_a_row: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +137,10 @@ class Vm:
     #: the node that a live migration brings it to, under the next generation; None while none is under way
     migrating_to: str | None = None
     migration: Migration = field(default_factory=Migration)
+    #: its volumes are on its node alone: it starts nowhere else, and waits for that node when it is lost
+    local: bool = False
+    #: the node that a recovery took it from; empty where it is at home
+    home: str = ""
 
     @property
     def next_generation(self) -> int:
@@ -181,6 +189,8 @@ def status_of(vm: Vm) -> Status:
         return Status.UNPLACED
     if power in _SEEN_STATUS:
         return _SEEN_STATUS[power]
+    if vm.unplaced_reason:
+        return Status.UNPLACED
     if vm.incident_id is not None:
         return Status.RECOVERING
     return Status.INITIALIZING if vm.observed.generation == 0 else Status.STARTING

@@ -114,8 +114,8 @@ def _load_desired(ports: AgentPorts) -> Callable[[], Event]:
     def work() -> Event:
         asked_at = ports.clock.monotonic()
         me = ports.facts.name
-        (node, vms), incoming = ports.store.run(lambda tx: (load_desired(tx, me), load_incoming(tx, me)))
-        return fact.DesiredLoaded(node, vms, asked_at, incoming)
+        (node, vms, gates), incoming = ports.store.run(lambda tx: (load_desired(tx, me), load_incoming(tx, me)))
+        return fact.DesiredLoaded(node, vms, asked_at, incoming, gates)
 
     return work
 

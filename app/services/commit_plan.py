@@ -7,8 +7,8 @@ from app.domain.cluster import Incident, IncidentPhase, Step
 from app.domain.errors import Conflict
 from app.domain.node import NodeState
 from app.domain.records import ClusterEvent
-from app.domain.recovery import Assignment, RecoveryPlan, Unplaced
-from app.domain.vm import Vm, no_longer_moving
+from app.domain.recovery import Assignment, RecoveryPlan, Stays, Unplaced
+from app.domain.vm import PowerSeen, Vm, no_longer_moving
 from app.ports.store import Transaction
 from app.services.emit_event import emit_event
 from app.services.epoch import hold_epoch
@@ -24,6 +24,7 @@ def commit_plan(tx: Transaction, epoch: int, plan: RecoveryPlan, now: datetime) 
     incident = _fenced_incident(tx, plan.node) if plan.node else None
     steps = [_assign(tx, plan, a, incident, now) for a in plan.assigned]
     steps += [s for u in plan.unplaced if (s := _strand(tx, plan, u, incident, now))]
+    steps += [_leave(tx, plan, s, incident, now) for s in plan.stays]
     for gone in plan.released:
         vm = _expect(tx, gone.vm_id, gone.generation, plan.node)
         tx.vms.save(replace(no_longer_moving(vm), node=None, generation=gone.generation))
@@ -32,6 +33,7 @@ def commit_plan(tx: Transaction, epoch: int, plan: RecoveryPlan, now: datetime) 
         if node.state is NodeState.LOST:
             tx.nodes.save(replace(node, state=node.after("fenced")))
         planned = f"{len(plan.assigned)} VMs assigned, {len(plan.unplaced)} unplaced, {len(plan.released)} left off"
+        planned += f", {len(plan.stays)} wait for {plan.node}" if plan.stays else ""
         started = replace(incident, phase=IncidentPhase.STARTING)
         add_steps(tx, started, [Step(now, "planned", planned, node=plan.node), *steps])
 
@@ -65,8 +67,9 @@ def _assign(tx: Transaction, plan: RecoveryPlan, a: Assignment, incident: Incide
     if vm.given_up and vm.node:
         failed = (*failed, vm.node)
     part_of = incident.id if incident else vm.incident_id
+    home = "" if vm.home == a.node else vm.home or plan.node or (vm.node or "" if not vm.given_up else "")
     moved = replace(no_longer_moving(vm), node=a.node, generation=a.generation, unplaced_reason="", failed_nodes=failed)
-    tx.vms.save(replace(moved, incident_id=part_of))
+    tx.vms.save(replace(moved, incident_id=part_of, home=home))
     step = Step(now, "assigned", a.why, vm_id=vm.id, node=a.node)
     if incident is None:
         _write_down(tx, vm, part_of, step)
@@ -85,14 +88,31 @@ def _write_down(tx: Transaction, vm: Vm, part_of: int | None, step: Step) -> Non
 
 
 def _may_leave(tx: Transaction, vm: Vm, node: str) -> bool:
-    """Without a proof a VM leaves only a node that is online and has promised not to start it."""
-    return vm.given_up and node_named(tx, node).state is NodeState.ONLINE
+    """A VM leaves a node that is online and has promised not to start it; or one that is fenced, and has not been let
+    in again, where it waited for that.
+    """
+    state = node_named(tx, node).state
+    return state is NodeState.FENCED or (vm.given_up and state is NodeState.ONLINE)
+
+
+def _leave(tx: Transaction, plan: RecoveryPlan, s: Stays, incident: Incident | None, now: datetime) -> Step:
+    """It keeps its node and generation. What was seen of it there is over, whatever became of it."""
+    vm = tx.vms.get(s.vm_id)
+    if vm is None or vm.generation != s.generation or vm.node != plan.node:
+        raise Conflict(f"VM {s.vm_id} has changed since the plan was made")
+    observed = replace(vm.observed, power=PowerSeen.UNKNOWN, verified_at=None)
+    part_of = incident.id if incident and not vm.local else vm.incident_id
+    tx.vms.save(replace(no_longer_moving(vm), unplaced_reason=s.reason, observed=observed, incident_id=part_of))
+    emit_event(tx, "vm.unplaced", {"vm": vm.id, "name": vm.name, "reason": s.reason}, now, vm.project_id)
+    return Step(now, "waits", s.reason, vm_id=vm.id, node=plan.node)
 
 
 def _strand(tx: Transaction, plan: RecoveryPlan, u: Unplaced, incident: Incident | None, now: datetime) -> Step | None:
     vm = tx.vms.get(u.vm_id)
     if vm is None or u.generation not in (vm.generation, vm.next_generation) or (plan.node and vm.node != plan.node):
         raise Conflict(f"VM {u.vm_id} has changed since the plan was made")
+    if not plan.node and vm.node is not None and not _may_leave(tx, vm, vm.node):
+        raise Conflict(f"{vm.node} hosts again: VM {vm.id} stays there")
     part_of = incident.id if incident else vm.incident_id
     stranded = replace(no_longer_moving(vm), node=None, generation=u.generation, unplaced_reason=u.reason)
     tx.vms.save(replace(stranded, incident_id=part_of))

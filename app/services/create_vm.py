@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from app.domain.errors import InvalidInput, NameTaken, QuotaExceeded
 from app.domain.placement_advice import PlacementAdvice
+from app.domain.policy import HaPolicy, QuorumLoss
 from app.domain.records import ApiAction, ClusterEvent, Image, Plan, Project
 from app.domain.vm import Desired, Vm
 from app.ports.store import Rows, Transaction
@@ -28,7 +29,7 @@ _LABEL = re.compile(r"[a-zA-Z0-9]([a-zA-Z0-9-]{0,61}[a-zA-Z0-9])?")
 
 @dataclass(frozen=True, slots=True)
 class VmOrder:
-    """What is asked for. Plan and image by name or id."""
+    """What is asked for. Plan and image by name or id. `local_pools`: those that only one node reaches."""
 
     name: str
     plan: str | int
@@ -37,6 +38,7 @@ class VmOrder:
     user_data: str = ""
     start: bool = True
     placement_group: int | None = None
+    local_pools: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,9 +131,13 @@ def _check_name_is_free(tx: Transaction, project: Project, name: str) -> None:
 
 
 def _new_vm(project: Project, order: VmOrder, plan: Plan, image: Image, now: datetime) -> Vm:
+    """On a pool of one node alone it is of no use elsewhere, so an isolation of that node does not end it."""
+    local = image.pool in order.local_pools
+    ha = HaPolicy(on_quorum_loss=QuorumLoss.KEEP if local else QuorumLoss.PAUSE)
     return Vm(
         0, order.name, project.id, plan.name, plan.cores, plan.memory_mib, plan.disk_gib, image.name, image.pool, now,
         desired=Desired.RUNNING if order.start else Desired.STOPPED, labels=order.labels, user_data=order.user_data,
+        local=local, ha=ha,
     )  # fmt: skip
 
 

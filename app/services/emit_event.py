@@ -11,7 +11,7 @@ from app.ports.store import Transaction
 #: all that can be subscribed to
 KINDS = (
     "vm.started", "vm.stopped", "vm.recovered", "vm.unplaced", "vm.deleted", "node.failed", "node.returned",
-    "path.switched",
+    "path.switched", "vm.crashed", "vm.panicked", "vm.hung", "vm.restarted", "vm.io_error",
 )  # fmt: skip
 #: Standard Webhooks 1.0.0 asks for less than 20 kB
 _BODY_MAX_BYTES = 20_000

@@ -1,11 +1,13 @@
 """What the two cores decide on, read in one transaction."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 from app.domain.cluster import ClusterView, IncidentPhase
 from app.domain.cluster_settings import ClusterSettings
 from app.domain.node import Node
 from app.domain.placement_advice import PlacementAdvice
+from app.domain.start_gates import dependencies, held_starts, pending
 from app.domain.vm import Vm
 from app.ports.store import Transaction
 from app.services.epoch import current_epoch
@@ -32,12 +34,26 @@ def current_settings(tx: Transaction) -> ClusterSettings:
     return tx.settings.get(1) or ClusterSettings()
 
 
-def load_desired(tx: Transaction, node: str) -> tuple[Node | None, tuple[Vm, ...]]:
-    """What an agent needs: its node's row (None before the first report) and the VMs assigned to it."""
+def load_desired(tx: Transaction, node: str) -> tuple[Node | None, tuple[Vm, ...], Mapping[int, str]]:
+    """What an agent needs: its node's row (None before the first report), the VMs assigned to it, and which of them
+    must not start yet. What else that depends on is read only while something of this node is to come up.
+    """
     rows = tx.nodes.where(name=node)
-    return (rows[0] if rows else None), tuple(tx.vms.where(node=node))
+    mine = tuple(tx.vms.where(node=node))
+    return (rows[0] if rows else None), mine, _gates(tx, mine)
 
 
 def load_incoming(tx: Transaction, node: str) -> tuple[Vm, ...]:
     """The VMs of other nodes that are migrating to this one."""
     return tuple(tx.vms.where(migrating_to=node))
+
+
+def _gates(tx: Transaction, mine: tuple[Vm, ...]) -> Mapping[int, str]:
+    if not any(pending(vm) for vm in mine):
+        return {}
+    waits_for = dependencies(mine)
+    others = list(tx.vms.where(id=waits_for)) if waits_for else []
+    if any(pending(vm) and vm.incident_id is not None for vm in mine):
+        open_ids = tuple(i.id for i in tx.incidents.where(phase=OPEN_PHASES))
+        others += tx.vms.where(incident_id=open_ids)
+    return held_starts(mine, others, current_settings(tx).starts_max)

@@ -74,6 +74,8 @@ def _power_on(tx: Transaction, vm: Vm, now: datetime, advice: PlacementAdvice | 
 
 def _placed(tx: Transaction, vm: Vm, now: datetime, advice: PlacementAdvice | None) -> Vm:
     """On its own node where that can take it; else on another, if nothing of it can be left on its own."""
+    if vm.local and vm.node is not None:
+        return vm  # its disk is there, and so it starts there, whenever that node is well
     view = load_view(tx, now, advice)
     seen_off = vm.seen_current and vm.observed.power is PowerSeen.OFF
     home = view.node(vm.node or "")

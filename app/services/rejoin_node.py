@@ -6,17 +6,21 @@ from datetime import datetime
 from app.domain.errors import Conflict
 from app.domain.node import NodeState
 from app.domain.records import ClusterEvent
+from app.domain.recovery import may_wait_for_its_node
 from app.ports.store import Transaction
 from app.services.emit_event import emit_event
 from app.services.incidents import node_named
 
 
 def rejoin_node(tx: Transaction, node: str, now: datetime) -> None:
-    """FENCED -> ONLINE. Conflict while VMs are still assigned to it: its recovery is not planned then."""
+    """FENCED -> ONLINE. Conflict while VMs are assigned to it that do not wait for it: it is not planned yet.
+
+    What waits for it starts there as soon as it is ONLINE, in the generation that it has.
+    """
     row = node_named(tx, node)
     if row.state is not NodeState.FENCED:
         return
-    if tx.vms.where(node=node):
+    if not all(may_wait_for_its_node(vm) for vm in tx.vms.where(node=node)):
         raise Conflict(f"{node} still has VMs assigned to it and cannot rejoin")
     tx.nodes.save(replace(row, state=row.after("cleaned")))
     tx.events.add(ClusterEvent(0, now, "node.returned", f"{node} is clean and hosts again", node=node))

@@ -7,9 +7,11 @@ from datetime import datetime
 from app.domain.actions import VmSeen
 from app.domain.cluster import Step
 from app.domain.node import Node, NodeRole
+from app.domain.policy import End
 from app.domain.records import ActionStatus, ApiAction, ClusterEvent
-from app.domain.vm import Desired, Observed, PowerSeen, Vm
+from app.domain.vm import Observed, PowerSeen, Vm
 from app.ports.store import Transaction
+from app.services.after_end import after_end, tell_restart
 from app.services.emit_event import emit_event
 from app.services.incidents import add_steps
 
@@ -66,14 +68,17 @@ def _register(tx: Transaction, facts: NodeFacts, health: str, now: datetime) -> 
 
 def _observe(tx: Transaction, node: str, vm: Vm, one: VmSeen, now: datetime) -> None:
     same_run = vm.seen_current and vm.observed.power in (PowerSeen.RUNNING, PowerSeen.PAUSED)
-    verified_at = vm.observed.verified_at if same_run else None
+    verified_at = vm.observed.verified_at if same_run and not one.ended else None
     if one.verified and verified_at is None:
         verified_at = now
-    observed = Observed(one.power, one.generation, node, verified_at, one.error, one.resets_done)
-    new = replace(vm, observed=observed)
-    if one.guest_shutdown:
-        new = replace(new, desired=Desired.STOPPED)
-    if new.verified and not vm.verified:
+    observed = Observed(
+        one.power, one.generation, node, verified_at, one.error, one.resets_done, one.ended, one.ends, one.ends_in_a_row
+    )
+    waits_no_more = one.power in (PowerSeen.RUNNING, PowerSeen.PAUSED)
+    new = replace(vm, observed=observed, unplaced_reason="" if waits_no_more else vm.unplaced_reason)
+    if one.ended and one.ends > vm.observed.ends:
+        new = after_end(tx, new, End(one.ended), now)
+    if one.tried_long or (new.verified and not vm.verified):
         new = replace(new, failed_nodes=())
     tx.vms.save(new)
     _tell(tx, vm, new, now)
@@ -89,6 +94,7 @@ def _tell(tx: Transaction, old: Vm, new: Vm, now: datetime) -> None:
     if verified:
         kind = "vm.recovered" if new.incident_id is not None else "vm.started"
         emit_event(tx, kind, data, now, new.project_id)
+    tell_restart(tx, old, new, now)
     was_up = old.observed.power in up and old.seen_current
     if new.observed.power is PowerSeen.OFF and was_up:
         emit_event(tx, "vm.stopped", data, now, new.project_id)
@@ -101,11 +107,13 @@ def _tell(tx: Transaction, old: Vm, new: Vm, now: datetime) -> None:
     if verified:
         steps.append(Step(now, "verified", "the guest is up", vm_id=new.id, node=new.node or ""))
     if new.observed.error and new.observed.error != old.observed.error:
-        steps.append(Step(now, "start-failed", new.observed.error, vm_id=new.id, node=new.node or ""))
+        what = "start-failed" if new.observed.power in _STARTS else "held"
+        steps.append(Step(now, what, new.observed.error, vm_id=new.id, node=new.node or ""))
     if steps:
         add_steps(tx, incident, steps)
 
 
+_STARTS = (PowerSeen.STARTING, PowerSeen.FAILED)
 _ENDED_BY_RUNNING = ("create_server", "start_server")
 _ENDED_BY_OFF = ("stop_server", "shutdown_server")
 _ENDED_BY_RESET = ("reset_server", "reboot_server")

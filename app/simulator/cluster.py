@@ -23,18 +23,18 @@ from app.domain.host_shutdown import ShutdownPolicy
 from app.domain.node import Node
 from app.domain.node_agent_state import NodeAgentSettings
 from app.domain.placement_group import PlacementGroup
-from app.domain.policy import HaPolicy, PlacementNeeds
+from app.domain.policy import HaClass, HaPolicy, PlacementNeeds
 from app.domain.records import Image
 from app.domain.vm import Desired, Vm
 from app.engine.agent_loop import Agent
 from app.engine.leave import HostShutdown
 from app.engine.ports import AgentPorts
 from app.ports.store import Transaction
-from app.services.load_view import load_view
+from app.services.load_view import current_settings, load_view
 from app.services.report_observed import NodeFacts
 from app.simulator.database import SimDatabase
 from app.simulator.guests import ToldHypervisor
-from app.simulator.layout import Layout, NodeLayout
+from app.simulator.layout import Layout, NodeLayout, VmLayout
 from app.simulator.power import AgentProcess, SimServer
 
 Tell = Callable[[str, str], None]
@@ -313,6 +313,9 @@ class SimCluster:
 
         def work(tx: Transaction) -> None:
             tx.images.add(Image(0, "image", "pool", "image", 1, now))
+            settings = current_settings(tx)
+            if self.layout.cluster_starts_max:
+                tx.settings.save(replace(settings, starts_max=self.layout.cluster_starts_max))
             for n in self.layout.nodes:
                 row = Node(
                     0, n.name, n.name, n.role, memory_mib=n.memory_mib, cores=n.cores,
@@ -328,8 +331,13 @@ class SimCluster:
                 tx.vms.add(
                     Vm(0, v.name, 1, "plan", v.cores, v.memory_mib, 10, "image", "pool", now, desired,
                        priority=v.priority, node=v.node or None, generation=1 if v.node else 0,
-                       ha=HaPolicy(ha_class=v.ha_class),
+                       ha=_ha(v), local=v.local,
                        needs=PlacementNeeds(v.tags, v.avoid_tags, v.networks, v.cpu_model, v.groups))
                 )  # fmt: skip
 
         self.database.truth.run(work)
+
+
+def _ha(vm: VmLayout) -> HaPolicy:
+    """`ha_class` is also a key of its own."""
+    return vm.ha if vm.ha_class is HaClass.GUARANTEED else replace(vm.ha, ha_class=vm.ha_class)

@@ -4,10 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from app.adapters.sim.hypervisor import SimHypervisor
-from app.domain.events import DomainState
+from app.domain.events import UP, DomainState
 from app.ports.hypervisor import DomainSpec
-
-_UP = (DomainState.RUNNING, DomainState.PAUSED)
 
 
 @dataclass
@@ -20,14 +18,14 @@ class ToldHypervisor(SimHypervisor):
     def start(self, spec: DomainSpec) -> None:
         before = self.state_of(spec.vm_id)
         super().start(spec)
-        if before not in _UP:
+        if before not in UP:
             self.tell(self.node, f"starts {spec.name} (generation {spec.generation})")
             self.started(self.node, spec.vm_id, spec.generation)
 
     def destroy(self, vm_id: int, generation: int) -> None:
         name, before = self._name(vm_id), self.state_of(vm_id)
         super().destroy(vm_id, generation)
-        if before in _UP and self.state_of(vm_id) is None:
+        if before in UP and self.state_of(vm_id) is None:
             self.tell(self.node, f"destroys {name} (generation {generation})")
 
     def pause(self, vm_id: int, generation: int) -> None:
@@ -50,7 +48,7 @@ class ToldHypervisor(SimHypervisor):
 
     def copies(self) -> dict[int, int]:
         """VM -> generation of all copies that are up here, running or paused."""
-        return {d.spec.vm_id: d.spec.generation for d in self._domains.values() if d.state in _UP}
+        return {d.spec.vm_id: d.spec.generation for d in self._domains.values() if d.state in UP}
 
     def _name(self, vm_id: int) -> str:
         domain = self._domains.get(vm_id)

@@ -18,6 +18,7 @@ from app.adapters.sim.store import Change
 from app.domain.cluster import ClusterView, Incident, IncidentPhase
 from app.domain.host_shutdown import ShutdownPolicy
 from app.domain.node import Node, NodeState
+from app.domain.policy import QuorumLoss
 from app.domain.recovery import plan_waiting
 from app.domain.vm import PowerSeen, Vm
 from app.simulator.cluster import SimCluster
@@ -54,7 +55,9 @@ class Invariants:
         self._cluster = cluster
 
     def ring(self, members: frozenset[str], quorate: bool) -> None:
-        """A new ring. Who is left outside has the time of its watchdog, and the skew, to run nothing any more."""
+        """A new ring. Who is left outside has the time of its watchdog, and the skew, to run nothing any more but
+        what it may keep.
+        """
         cluster = self._watched()
         now = cluster.clock.monotonic()
         for name in members if not quorate else [n for n in cluster.servers if n not in members]:
@@ -64,6 +67,12 @@ class Invariants:
         for name in members if quorate else ():
             self._outside.pop(name, None)
 
+    def _copies(self, name: str) -> list[int]:
+        """The VMs that are up there, but for those that it may keep: nobody else reaches their disks."""
+        cluster = self._watched()
+        kept = {v.id for v in cluster.view().vms if v.local and v.ha.on_quorum_loss is QuorumLoss.KEEP}
+        return sorted(cluster.servers[name].hypervisor.copies().keys() - kept)
+
     def _look_at(self, name: str, since: float) -> None:
         cluster = self._watched()
         watchdog = cluster.servers[name].layout.watchdog_seconds
@@ -72,7 +81,7 @@ class Invariants:
         wait = (watchdog + cluster.layout.detection_skew_seconds) * (1 + DRIFT)
 
         def look() -> None:
-            copies = sorted(cluster.servers[name].hypervisor.copies())
+            copies = self._copies(name)
             if self._outside.get(name) == since and copies:
                 self.found.append(
                     f"{name} is outside of the quorate ring for {wait:.1f} s, and VMs {copies} are up there"
@@ -140,6 +149,8 @@ class Invariants:
             elif vm.node is None:
                 if not vm.unplaced_reason or vm.id in waits:
                     raise Violation(f"{vm.name} is unplaced without a reason that is true: {vm.unplaced_reason!r}")
+            elif not vm.verified and vm.unplaced_reason and not _online(view, vm.node):
+                continue  # it waits for its node, and says so
             elif not vm.verified:
                 raise Violation(f"{vm.name} is not verified up on {vm.node}: seen {vm.observed}")
             elif cluster.disks.writers(vm.id) == frozenset():
@@ -192,7 +203,7 @@ class Invariants:
         if change.kind == "actions" and before is not None and before.finished and before != after:
             self.found.append(f"the action {before.id} has ended as {before.status.value}, and became {after}")
         if change.kind == "incidents" and after.proof is not None and (before is None or before.proof is None):
-            copies = sorted(self._watched().servers[after.node].hypervisor.copies())
+            copies = self._copies(after.node)
             if copies:
                 self.found.append(f"{after.node} is said to be fenced by {after.proof.method}, and VMs {copies} are up")
 
@@ -266,6 +277,10 @@ class Invariants:
     def _proven(self, node: str, incidents: dict[int, Incident]) -> bool:
         mine = [i for i in incidents.values() if i.node == node]
         return any(i.proof is not None and i.phase is IncidentPhase.STARTING for i in mine)
+
+
+def _online(view: ClusterView, node: str) -> bool:
+    return any(n.name == node for n in view.online())
 
 
 def _place(vm: Vm) -> tuple[str | None, int]:

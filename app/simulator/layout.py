@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from app.domain.node import NodeRole
 from app.domain.placement_group import GroupDomain, GroupKind
-from app.domain.policy import HaClass
+from app.domain.policy import HaClass, HaPolicy
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +33,7 @@ class NodeLayout:
 
 @dataclass(frozen=True, slots=True)
 class VmLayout:
-    """One VM. `node` empty: the coordinator places it. Memory in MiB."""
+    """One VM. `node` empty: the coordinator places it. Memory in MiB. `ha.waits_for`: ids, from 1 in their order."""
 
     name: str
     memory_mib: int = 512
@@ -47,6 +47,8 @@ class VmLayout:
     networks: tuple[str, ...] = ()
     cpu_model: str = ""
     groups: tuple[str, ...] = ()
+    ha: HaPolicy = field(default_factory=HaPolicy)
+    local: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +71,7 @@ class Layout:
     image_lock: bool = False
     boot_seconds: float = 2.0
     startup_grace_seconds: float = 30.0
+    cluster_starts_max: int = 0
     self_fence_seconds: float = 5.0
     detection_skew_seconds: float = 2.0
     strategy: str = "fewest-vms"

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 
+from app.adapters.sim.hypervisor import SimHypervisor
 from app.domain.errors import DomainError
 from app.domain.host_shutdown import ShutdownPolicy
 from app.domain.vm import Desired, StopMode, Vm
@@ -137,8 +138,25 @@ def _guest(cluster: SimCluster, command: Command) -> None:
     vm_id = cluster.vm_id(command.about[0])
     for server in cluster.servers.values():
         if vm_id in server.hypervisor.copies() and not server.frozen:
-            end = server.hypervisor.crash if command.words[1] == "dies" else server.hypervisor.guest_shuts_down
-            end(vm_id)
+            _GUEST[command.words[1]](server.hypervisor, vm_id)
+
+
+_GUEST: dict[str, Callable[[SimHypervisor, int], None]] = {
+    "dies": SimHypervisor.crash,
+    "poweroff": SimHypervisor.guest_shuts_down,
+    "panics": SimHypervisor.panic,
+    "hangs": SimHypervisor.hang,
+    "watchdog": SimHypervisor.watchdog_fires,
+}
+
+
+def _disk(cluster: SimCluster, command: Command) -> None:
+    vm_id = cluster.vm_id(command.about[0])
+    for server in cluster.servers.values():
+        if command.words[1] == "fails":
+            server.hypervisor.disk_fails(vm_id)
+        else:
+            server.hypervisor.failing_disks.discard(vm_id)
 
 
 def _customer(cluster: SimCluster, what: str, name: str) -> None:
@@ -187,6 +205,6 @@ def _migration(cluster: SimCluster, command: Command) -> None:
 
 
 _KINDS: dict[str, Callable[[SimCluster, Command], None]] = {
-    "database": _database, "fence": _fence, "signals": _signals, "guest": _guest,
+    "database": _database, "fence": _fence, "signals": _signals, "guest": _guest, "disk": _disk,
     "starts": _host, "start": _host, "storage": _host, "libvirt": _host, "migration": _migration,
 }  # fmt: skip

@@ -1,22 +1,22 @@
 """A scenario: a directory with `cluster.toml` (what there is), `script.txt` (what happens) and `expected.log`."""
 
 import tomllib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from enum import StrEnum
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 from app.domain.errors import ScenarioError
 from app.domain.fencing import FencingTimes
 from app.domain.node import NodeRole
 from app.domain.placement_group import GroupDomain, GroupKind
-from app.domain.policy import HaClass
+from app.domain.policy import HaClass, HaPolicy
 from app.simulator.layout import GroupLayout, Layout, NodeLayout, VmLayout
 from app.simulator.script import Command, parse_script
 
 _CLUSTER = {
     "seed": int, "image_lock": bool, "boot_seconds": float, "startup_grace_seconds": float,
-    "self_fence_seconds": float, "detection_skew_seconds": float,
+    "cluster_starts_max": int, "self_fence_seconds": float, "detection_skew_seconds": float,
     "strategy": str, "memory_overcommit": float, "cpu_overcommit": float,
 }  # fmt: skip
 _NODE = {
@@ -26,7 +26,7 @@ _NODE = {
 }  # fmt: skip
 _VM = {
     "memory_mib": int, "node": str, "priority": int, "running": bool, "cores": int, "ha_class": str, "tags": list,
-    "avoid_tags": list, "networks": list, "cpu_model": str, "groups": list,
+    "avoid_tags": list, "networks": list, "cpu_model": str, "groups": list, "local": bool,
 }  # fmt: skip
 _GROUP: dict[str, type] = {"kind": str, "domain": str}
 #: keys whose values are words of the domain
@@ -70,7 +70,7 @@ def parse_cluster(text: str, file: str) -> Layout:
         raise ScenarioError(f"{file}: there is no node; write for example [nodes.n1]")
     layout = Layout(
         tuple(_node(name, _typed(table, _NODE, f"{file}: nodes.{name}")) for name, table in nodes.items()),
-        tuple(VmLayout(name, **_typed(table, _VM, f"{file}: vms.{name}")) for name, table in vms.items()),
+        tuple(_vm(name, table, tuple(vms), f"{file}: vms.{name}") for name, table in vms.items()),
         tuple(GroupLayout(name, **_typed(t, _GROUP, f"{file}: groups.{name}")) for name, t in groups.items()),
     )
     for vm in layout.vms:
@@ -104,6 +104,8 @@ def dump_cluster(layout: Layout) -> str:
     for vm in layout.vms:
         lines += ["", f"[vms.{vm.name}]"]
         lines += [f"{key} = {_toml(getattr(vm, key))}" for key in _VM]
+        names = [v.name for v in layout.vms]
+        lines += [f"ha.{key} = {value}" for key, value in _ha_lines(vm.ha, names)]
     return "\n".join(lines) + "\n"
 
 
@@ -118,6 +120,46 @@ def _toml(value: object) -> str:
 def _node(name: str, values: dict[str, Any]) -> NodeLayout:
     node = NodeLayout(name, **values)
     return replace(node, watchdog_seconds=node.watchdog_seconds or None)
+
+
+def _vm(name: str, table: dict[str, Any], names: tuple[str, ...], where: str) -> VmLayout:
+    plain = {key: value for key, value in table.items() if key != "ha"}
+    return VmLayout(name, **_typed(plain, _VM, where), ha=_ha(table.get("ha", {}), names, f"{where}.ha"))
+
+
+def _ha(table: object, names: tuple[str, ...], where: str) -> HaPolicy:
+    """The policy out of `ha.KEY = VALUE` lines; `waits_for` names VMs."""
+    if not isinstance(table, dict):
+        raise ScenarioError(f"{where}: must be a table, like ha.on_crash = 'stop'")
+    kinds = get_type_hints(HaPolicy)
+    plain = {key: kind for key, kind in kinds.items() if kind in (float, bool)}
+    values = _typed({k: v for k, v in table.items() if k in plain or k not in kinds}, plain, where)
+    for key, value in table.items():
+        if key == "waits_for":
+            unknown = [v for v in value if v not in names] if isinstance(value, list) else [value]
+            if unknown:
+                raise ScenarioError(f"{where}.waits_for: {unknown} are no VMs; there are {', '.join(names)}")
+            values[key] = tuple(names.index(v) + 1 for v in value)
+        elif key not in plain:
+            known = [word.value for word in kinds[key]]
+            if value not in known:
+                raise ScenarioError(f"{where}.{key}: {value!r} must be one of {', '.join(known)}")
+            values[key] = kinds[key](value)
+    return HaPolicy(**values)
+
+
+def _ha_lines(ha: HaPolicy, names: list[str]) -> list[tuple[str, str]]:
+    """What is not the default, as `_ha` reads it."""
+    lines = []
+    for name in (f.name for f in fields(HaPolicy)):
+        value = getattr(ha, name)
+        if value == getattr(HaPolicy(), name):
+            continue
+        if name == "waits_for":
+            lines.append((name, repr([names[i - 1] for i in value])))
+        else:
+            lines.append((name, _toml(value.value if isinstance(value, StrEnum) else value)))
+    return lines
 
 
 def _typed(table: dict[str, Any], known: dict[str, type], where: str) -> dict[str, Any]:

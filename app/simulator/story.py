@@ -4,6 +4,7 @@ from app.adapters.sim.clock import SimClock
 from app.adapters.sim.store import Change
 from app.domain.cluster import Incident
 from app.domain.node import Node, NodeState
+from app.domain.policy import END_WORDS, End
 from app.domain.vm import Desired, Vm
 
 
@@ -80,8 +81,10 @@ class Story:
             self.tell(who, f"{after.name} is verified up")
         if after.observed.error and after.observed.error != before.observed.error:
             self.tell(who, f"{after.name} is {after.observed.power.value}: {after.observed.error}")
-        if who != "customer" and before.desired is not after.desired and after.desired is Desired.STOPPED:
-            self.tell(who, f"{after.name} was shut down from inside")
+        seen = after.observed
+        if seen.ends > before.observed.ends and seen.ended:
+            stays = " and stays off" if after.desired is Desired.STOPPED else ""
+            self.tell(who, f"{after.name} ended: {END_WORDS[End(seen.ended)]} ({seen.ends_in_a_row} in a row){stays}")
 
 
 def _move(vm: Vm) -> str:

@@ -257,6 +257,9 @@ def upgrade() -> None:
         sa.Column("observed_verified_at", TIME, nullable=True),
         sa.Column("observed_error", TEXT, nullable=False),
         sa.Column("observed_resets_done", sa.Integer(), nullable=False),
+        sa.Column("observed_ended", sa.String(255), nullable=False),
+        sa.Column("observed_ends", sa.Integer(), nullable=False),
+        sa.Column("observed_ends_in_a_row", sa.Integer(), nullable=False),
         sa.Column("unplaced_reason", TEXT, nullable=False),
         sa.Column("incident_id", sa.Integer(), nullable=True),
         sa.Column("failed_nodes", sa.JSON(), nullable=False),
@@ -266,6 +269,8 @@ def upgrade() -> None:
         sa.Column("needs", sa.JSON(), nullable=False),
         sa.Column("migrating_to", sa.String(255), nullable=True),
         sa.Column("migration", sa.JSON(), nullable=False),
+        sa.Column("local", sa.Boolean(), nullable=False),
+        sa.Column("home", sa.String(255), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("project_id", "name", name="vms_name"),
         **TABLE,
@@ -304,6 +309,7 @@ def upgrade() -> None:
         sa.Column("quarantine_seconds", sa.Double(), nullable=False),
         sa.Column("migrations_max", sa.Integer(), nullable=False),
         sa.Column("migrations_per_node_max", sa.Integer(), nullable=False),
+        sa.Column("starts_max", sa.Integer(), nullable=False),
         sa.Column("rebalance", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         **TABLE,
@@ -324,7 +330,7 @@ def upgrade() -> None:
         "id": 1, "armed": True, "disarmed_by": "", "disarmed_reason": "", "strategy": "fewest-vms", "guarantee": 0,
         "memory_overcommit": 1.0, "cpu_overcommit": 4.0, "storm_share": 0.5, "quarantine_losses": 3,
         "quarantine_window_seconds": 3600.0, "quarantine_seconds": 7200.0, "migrations_max": 2,
-        "migrations_per_node_max": 1, "rebalance": False,
+        "migrations_per_node_max": 1, "starts_max": 0, "rebalance": False,
     }  # fmt: skip
     op.bulk_insert(settings, [first])
     # The row that makes a coordinator: there from the start, so that two first campaigns collide on it.

@@ -34,7 +34,7 @@ RESET_BY_GUEST = replace(RESET, reset_mode=StopMode.ACPI)
 #: what is wanted, what is there -> what is done
 TABLE: list[tuple[str, Vm, tuple[DomainFact, ...], str]] = [
     ("wanted, not there", UP, (), "StartVm"),
-    ("wanted, crashed", UP, (off(1, ended="crashed"),), "StartVm"),
+    ("wanted, crashed: told first", UP, (off(1, ended="crashed"),), ""),
     ("wanted, runs", UP, (running(1),), ""),
     ("wanted, paused", UP, (paused(1),), "ResumeVm"),
     ("wanted, its guest switched it off", UP, (off(1, ended="shutdown"),), ""),
@@ -183,8 +183,8 @@ SEEN: list[tuple[str, Vm, tuple[DomainFact, ...], dict[str, Any] | None]] = [
     ("runs, alive", UP, (running(1),), {"power": PowerSeen.RUNNING, "verified": True}),
     ("runs, its guest not yet", UP, (running(1, alive=False),), {"power": PowerSeen.RUNNING, "verified": False}),
     ("being started", UP, (), {"power": PowerSeen.STARTING}),
-    ("off by its guest", UP, (off(1, ended="shutdown"),), {"power": PowerSeen.OFF, "guest_shutdown": True}),
-    ("off as wanted", STOP_HARD, (), {"power": PowerSeen.OFF, "guest_shutdown": False}),
+    ("off by its guest", UP, (off(1, ended="shutdown"),), {"power": PowerSeen.OFF, "ended": "shutdown"}),
+    ("off as wanted", STOP_HARD, (), {"power": PowerSeen.OFF, "ended": ""}),
     ("known already", replace(UP, observed=up(UP)), (running(1),), None),
     ("known of the placement before", replace(UP, generation=2, observed=up(UP)), (running(1, 2),), {"verified": True}),
     ("a stale copy runs", replace(UP, generation=2), (running(1, 1),), None),

@@ -188,12 +188,14 @@ def test_a_recovery_touches_all_of_the_failed_node_and_nothing_else(cluster: Clu
 
 
 @given(_views())
-def test_a_plan_of_the_waiting_leaves_alone_who_has_a_node_unless_it_gave_up(cluster: ClusterView) -> None:
+def test_a_plan_of_the_waiting_leaves_alone_who_has_a_node_that_hosts_it(cluster: ClusterView) -> None:
+    """Unless that gave it up, or is fenced and the VM has waited long enough for its return."""
     plan = plan_waiting(cluster)
+    homeless = {None, *(n.name for n in cluster.nodes if n.state is NodeState.FENCED)}
     for a in plan.assigned:
         one = next(v for v in cluster.vms if v.id == a.vm_id)
-        assert one.node is None or (one.observed.power is PowerSeen.FAILED and one.node != a.node)
-    assert all(next(v for v in cluster.vms if v.id == u.vm_id).node is None for u in plan.unplaced)
+        assert one.node in homeless or (one.observed.power is PowerSeen.FAILED and one.node != a.node)
+    assert all(next(v for v in cluster.vms if v.id == u.vm_id).node in homeless for u in plan.unplaced)
     assert not plan.released
     _check_any_plan(cluster, plan)
 

@@ -9,7 +9,7 @@ from app.domain.layout import Layout, Member
 from app.domain.migration import Migration
 from app.domain.node import Node, NodeRole, NodeState
 from app.domain.placement_group import GroupDomain, GroupKind, PlacementGroup
-from app.domain.policy import AfterEnd, HaClass, HaPolicy, PlacementNeeds, QuorumLoss
+from app.domain.policy import AfterEnd, AfterIoError, HaClass, HaPolicy, PlacementNeeds, QuorumLoss
 from app.domain.records import (
     ActionStatus,
     ApiAction,
@@ -51,7 +51,7 @@ def full_vm() -> Vm:
         priority=90,
         resets_wanted=3,
         reset_mode=StopMode.ACPI,
-        observed=Observed(PowerSeen.FAILED, 11, "node-2", LATER, ODD, 2),
+        observed=Observed(PowerSeen.FAILED, 11, "node-2", LATER, ODD, 2, "hung", 7, 3),
         unplaced_reason=ODD,
         incident_id=4,
         failed_nodes=("node-2", "node-3"),
@@ -68,10 +68,13 @@ def full_vm() -> Vm:
             0.1,
             (3, 4),
             True,
+            AfterIoError.KEEP,
         ),
         needs=PlacementNeeds(("ssd", "ü"), ("old",), ("dmz",), "EPYC", ("db",)),
         migrating_to="node-3",
         migration=Migration(13, "node-3", ODD, NOW, 42, ODD, 2, ODD),
+        local=True,
+        home="node-9",
     )
 
 

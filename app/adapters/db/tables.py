@@ -90,6 +90,9 @@ class VmRow(SQLModel, table=True):
     observed_verified_at: datetime | None = _time()
     observed_error: str = _text()
     observed_resets_done: int
+    observed_ended: str
+    observed_ends: int
+    observed_ends_in_a_row: int
     unplaced_reason: str = _text()
     incident_id: int | None = Field(default=None, index=True)
     failed_nodes: Any = _json()
@@ -99,6 +102,8 @@ class VmRow(SQLModel, table=True):
     needs: Any = _json()
     migrating_to: str | None = Field(default=None, index=True)
     migration: Any = _json()
+    local: bool
+    home: str
 
 
 class NodeRow(SQLModel, table=True):
@@ -325,6 +330,7 @@ class SettingsRow(SQLModel, table=True):
     quarantine_seconds: float = _number()
     migrations_max: int
     migrations_per_node_max: int
+    starts_max: int
     rebalance: bool
 
 

@@ -92,6 +92,16 @@ def guest_agent() -> etree._Element:
     return element
 
 
+def panic_notifier() -> etree._Element:
+    """pvpanic: the guest's kernel tells QEMU that it gave up, before it reboots or halts."""
+    return etree.Element("panic", model="isa")
+
+
+def guest_watchdog() -> etree._Element:
+    """A watchdog for the guest to feed. When it does not, the VM is paused: what follows is its policy, not QEMU's."""
+    return etree.Element("watchdog", model="i6300esb", action="pause")
+
+
 def balloon() -> etree._Element:
     """Gives memory back to the host when asked."""
     return etree.Element("memballoon", model="virtio")

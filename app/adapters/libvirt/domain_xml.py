@@ -97,10 +97,13 @@ def _cpu(domain: etree._Element, cpu: str) -> None:
 
 
 def _life_cycle(domain: etree._Element) -> None:
-    """A guest that powers off or crashes stays off: whether it starts again is the agent's decision alone."""
+    """A guest that powers off stays off, one that panics stands still, so that both can be read from the state.
+
+    Whether it starts again is the agent's decision alone.
+    """
     _text(domain, "on_poweroff", "destroy")
     _text(domain, "on_reboot", "restart")
-    _text(domain, "on_crash", "destroy")
+    _text(domain, "on_crash", "preserve")
     sleep = etree.SubElement(domain, "pm")
     # A guest asleep in memory would look paused, and nobody would wake it.
     etree.SubElement(sleep, "suspend-to-mem", enabled="no")
@@ -119,6 +122,8 @@ def _devices(spec: DomainSpec, host: HostChoices) -> etree._Element:
             element.append(devices.interface(nic))
     element.append(devices.serial(console_log(spec, host.console_dir)))
     element.append(devices.guest_agent())
+    element.append(devices.panic_notifier())
+    element.append(devices.guest_watchdog())
     element.append(devices.balloon())
     element.append(devices.random_source())
     return element

@@ -12,7 +12,8 @@ _STATES = {
     libvirt.VIR_DOMAIN_PAUSED: DomainState.PAUSED,
     libvirt.VIR_DOMAIN_PMSUSPENDED: DomainState.PAUSED,
     libvirt.VIR_DOMAIN_SHUTOFF: DomainState.SHUTOFF,
-    libvirt.VIR_DOMAIN_CRASHED: DomainState.CRASHED,
+    # on_crash is `preserve`: its QEMU is there, stands still and holds the disks open.
+    libvirt.VIR_DOMAIN_CRASHED: DomainState.PANICKED,
 }
 
 _ENDED = {
@@ -32,6 +33,12 @@ def state_of(code: int) -> DomainState:
 
 def why_ended(code: int, reason: int) -> str:
     """`shutdown` (by the guest), `destroyed`, `crashed`, `migrated`, or empty: never ran, failed to start, unknown."""
-    if code == libvirt.VIR_DOMAIN_CRASHED:
-        return "crashed"
     return _ENDED.get(reason, "") if code == libvirt.VIR_DOMAIN_SHUTOFF else ""
+
+
+_PAUSED_BY = {libvirt.VIR_DOMAIN_PAUSED_IOERROR: "io-error", libvirt.VIR_DOMAIN_PAUSED_WATCHDOG: "watchdog"}
+
+
+def paused_by(code: int, reason: int) -> str:
+    """`io-error`, `watchdog`, or empty: paused by us, or not paused."""
+    return _PAUSED_BY.get(reason, "") if code == libvirt.VIR_DOMAIN_PAUSED else ""

@@ -61,7 +61,7 @@ class GuestSigns:
         # A domain that just went away, a libvirtd that is gone: no sign, and the next list asks again.
         with suppress(HypervisorError), self._new_session() as session, session.calling("signs of life") as connection:
             domain = connection.lookupByUUIDString(run[0])
-            sign = domain.ID() == run[1] and (_wrote(connection, domain) or _agent_connected(domain))
+            sign = domain.ID() == run[1] and (_wrote(connection, domain) or agent_connected(domain))
         with self._lock:
             self._asking.pop(run, None)
             if sign:
@@ -80,6 +80,7 @@ def _wrote(connection: libvirt.virConnect, domain: libvirt.virDomain) -> bool:
     )
 
 
-def _agent_connected(domain: libvirt.virDomain) -> bool:
+def agent_connected(domain: libvirt.virDomain) -> bool:
+    """The guest has its end of the agent's channel open."""
     live = etree.fromstring(domain.XMLDesc(0))
     return bool(live.xpath("devices/channel/target[@name='org.qemu.guest_agent.0'][@state='connected']"))

@@ -21,8 +21,9 @@ import structlog
 from app.adapters.libvirt.devices import DiskCache
 from app.adapters.libvirt.domain_xml import HostChoices, build_domain
 from app.adapters.libvirt.drivers import driver_for
-from app.adapters.libvirt.facts import state_of, why_ended
+from app.adapters.libvirt.facts import paused_by, state_of, why_ended
 from app.adapters.libvirt.guest_signs import GuestSigns
+from app.adapters.libvirt.guest_silence import GuestSilence
 from app.adapters.libvirt.identity import METADATA_URI, NAME_PREFIX, Identity, domain_uuid, read_metadata
 from app.adapters.libvirt.migration import MigrationChoices, Migrations
 from app.adapters.libvirt.session import Patience, Session
@@ -62,7 +63,8 @@ class LibvirtHypervisor:
         self._host = HostChoices(self._driver.domain_type, chosen_cpu, console_dir, disk_cache, machine)
         self._new_session = partial(Session, uri, patience or Patience(), keepalive=self._driver.daemon)
         self._signs = GuestSigns(self._own)
-        self._watcher = Watcher(forget=self._signs.forget)
+        self._silence = GuestSilence(self._own)
+        self._watcher = Watcher(forget=self._forget)
         self._migrations = Migrations(self._own, migration or MigrationChoices(), self._watcher.tell)
         self._eyes = self._new_session(opened=self._watcher.subscribe, lost=self._watcher.connection_lost)
         self._defining = threading.Lock()
@@ -87,6 +89,7 @@ class LibvirtHypervisor:
         }
         moves = self._migrations.facts(up) if self._driver.daemon else {}
         alive = self._signs.alive(running) if self._driver.sees_guest else set()
+        silent = self._silence.seconds(running) if self._driver.sees_guest else {}
         return [
             DomainFact(
                 identity.vm_id,
@@ -94,6 +97,8 @@ class LibvirtHypervisor:
                 state_of(state),
                 self._guest_alive(state_of(state), (domain.UUIDString(), domain.ID()) in alive),
                 why_ended(state, reason),
+                paused_by(state, reason),
+                silent.get((domain.UUIDString(), domain.ID())),
                 move=moves.get((domain.UUIDString(), domain.ID())),
             )
             for domain, state, reason, identity in listed
@@ -167,6 +172,8 @@ class LibvirtHypervisor:
         """CPUs run when it returns."""
         with self._calling(f"resume VM {vm_id}") as connection:
             domain = self._running_copy(connection, vm_id, generation)
+            if domain.state()[0] == libvirt.VIR_DOMAIN_CRASHED:  # QEMU would let it go on, into its panic's reboot
+                raise HypervisorError(f"VM {vm_id} has panicked: it goes on only after a reset")
             self._bring_to(domain, libvirt.VIR_DOMAIN_RUNNING, domain.resume)
 
     def reset(self, vm_id: int, generation: int, mode: StopMode) -> None:
@@ -206,6 +213,10 @@ class LibvirtHypervisor:
         """The VMs run on."""
         self._watcher.stop()
         self._eyes.close()
+
+    def _forget(self) -> None:
+        self._signs.forget()
+        self._silence.forget()
 
     def _guest_alive(self, state: DomainState, sign: bool) -> bool | None:
         if not self._driver.sees_guest or state is not DomainState.RUNNING:

@@ -5,16 +5,14 @@ from dataclasses import dataclass, field
 
 from app.adapters.sim.disks import SimDisks, Writer
 from app.adapters.sim.moves import SimMoves
-from app.domain.events import DomainFact, DomainState, MoveFact
+from app.domain.events import UP, DomainFact, DomainState, MoveFact
 from app.domain.vm import StopMode
 from app.ports.hypervisor import DomainSpec, HypervisorError, HypervisorUnavailable, Passenger
-
-_UP = (DomainState.RUNNING, DomainState.PAUSED)
 
 
 @dataclass
 class SimDomain:
-    """One domain. `booted_at`: when its guest is alive, in seconds of the clock."""
+    """One domain. `booted_at`: when its guest is alive, `silent_since`: when its agent fell silent, by the clock."""
 
     spec: DomainSpec
     state: DomainState
@@ -22,6 +20,8 @@ class SimDomain:
     ended: str = ""
     move: MoveFact | None = None
     incoming: bool = False
+    paused_by: str = ""
+    silent_since: float | None = None
 
 
 @dataclass
@@ -33,6 +33,7 @@ class SimHypervisor:
     * `refuse_all_starts`: the same for every VM on this node; empty: none.
     * `slow`: guests take so many times longer to boot.
     * `deaf_guests`: VMs whose guest ignores the power button.
+    * `failing_disks`: VMs whose disk answers with errors: QEMU pauses them at once, and again after each resume.
     """
 
     node: str
@@ -45,6 +46,7 @@ class SimHypervisor:
     refuse_starts: dict[int, str] = field(default_factory=dict)
     deaf_guests: set[int] = field(default_factory=set)
     moves: SimMoves | None = None
+    failing_disks: set[int] = field(default_factory=set)
     _domains: dict[int, SimDomain] = field(default_factory=dict)
     _watchers: list[Callable[[], None]] = field(default_factory=list)
 
@@ -57,7 +59,7 @@ class SimHypervisor:
     def start(self, spec: DomainSpec) -> None:
         self._must_answer()
         known = self._own(spec.vm_id, spec.generation)
-        if known is not None and known.state in _UP:
+        if known is not None and known.state in UP:
             return
         problem = self.refuse_all_starts or self.refuse_starts.get(spec.vm_id, "")
         if problem:
@@ -68,11 +70,12 @@ class SimHypervisor:
         self._domains[spec.vm_id] = SimDomain(spec, DomainState.RUNNING, self.now() + self.boot_seconds * self.slow)
         self.disks.write(spec.vm_id, writer)
         self._tell()
+        self._io(self._domains[spec.vm_id])
 
     def stop(self, vm_id: int, generation: int, mode: StopMode) -> None:
         self._must_answer()
         domain = self._own(vm_id, generation)
-        if domain is None or domain.state not in _UP:
+        if domain is None or domain.state not in UP:
             return
         if mode is StopMode.HARD:
             self._end(domain, DomainState.SHUTOFF, "destroyed")
@@ -97,15 +100,19 @@ class SimHypervisor:
         domain = self._running_copy(vm_id, generation)
         if domain.incoming:
             raise HypervisorError(f"VM {vm_id} is still coming in: its memory is not complete")
+        if domain.state is DomainState.PANICKED:
+            raise HypervisorError(f"VM {vm_id} has panicked: it goes on only after a reset")
         if domain.state is DomainState.PAUSED:
-            domain.state = DomainState.RUNNING
+            domain.state, domain.paused_by = DomainState.RUNNING, ""
             self.disks.write(vm_id, self._writer(domain))
             self._tell()
+            self._io(domain)
 
     def reset(self, vm_id: int, generation: int, mode: StopMode) -> None:
         domain = self._running_copy(vm_id, generation)
         if mode is StopMode.HARD or self._hears(domain):
             domain.booted_at = min(domain.booted_at, self.now()) + self.boot_seconds * self.slow
+            domain.silent_since = None
             self._tell()
 
     def migrate(self, vm_id: int, generation: int, passenger: Passenger) -> None:
@@ -147,6 +154,24 @@ class SimHypervisor:
     def crash(self, vm_id: int) -> None:
         """QEMU died."""
         self._end(self._domains[vm_id], DomainState.SHUTOFF, "crashed")
+
+    def panic(self, vm_id: int) -> None:
+        """The guest's kernel gave up. QEMU stands still and keeps the disks open."""
+        self._stand(vm_id, DomainState.PANICKED, "")
+
+    def watchdog_fires(self, vm_id: int) -> None:
+        """The guest did not feed its watchdog device."""
+        self._stand(vm_id, DomainState.PAUSED, "watchdog")
+
+    def hang(self, vm_id: int) -> None:
+        """The guest's agent, connected, answers no more."""
+        self._domains[vm_id].silent_since = self.now()
+
+    def disk_fails(self, vm_id: int) -> None:
+        """Its disk answers with errors, until it is taken out of `failing_disks`."""
+        self.failing_disks.add(vm_id)
+        if vm_id in self._domains:
+            self._io(self._domains[vm_id])
 
     def libvirt_returns(self) -> None:
         """The end of `unavailable`, with the wake-up that libvirt's reconnect gives."""
@@ -209,7 +234,7 @@ class SimHypervisor:
         domain = self._own(vm_id, generation)
         if domain is None:
             raise HypervisorError(f"VM {vm_id} has no domain here")
-        if domain.state not in _UP:
+        if domain.state not in UP:
             raise HypervisorError(f"VM {vm_id} is off")
         return domain
 
@@ -218,9 +243,20 @@ class SimHypervisor:
         return running and domain.spec.vm_id not in self.deaf_guests
 
     def _end(self, domain: SimDomain, state: DomainState, why: str) -> None:
-        if domain.state in _UP:
+        if domain.state in UP:
             domain.state, domain.ended = state, why
             self.disks.close(domain.spec.vm_id, self._writer(domain))
+            self._tell()
+
+    def _io(self, domain: SimDomain) -> None:
+        if domain.spec.vm_id in self.failing_disks:
+            self._stand(domain.spec.vm_id, DomainState.PAUSED, "io-error")
+
+    def _stand(self, vm_id: int, state: DomainState, paused_by: str) -> None:
+        domain = self._domains[vm_id]
+        if domain.state is DomainState.RUNNING:
+            domain.state, domain.paused_by = state, paused_by
+            self.disks.hold(vm_id, self._writer(domain))
             self._tell()
 
     def _writer(self, domain: SimDomain) -> Writer:
@@ -229,8 +265,10 @@ class SimHypervisor:
     def _fact(self, domain: SimDomain) -> DomainFact:
         running = domain.state is DomainState.RUNNING
         alive = self.now() >= domain.booted_at if running else None
+        silent = None if domain.silent_since is None or not running else self.now() - domain.silent_since
+        spec = domain.spec
         return DomainFact(
-            domain.spec.vm_id, domain.spec.generation, domain.state, alive, domain.ended, move=domain.move
+            spec.vm_id, spec.generation, domain.state, alive, domain.ended, domain.paused_by, silent, domain.move
         )
 
     def _tell(self) -> None:

@@ -36,6 +36,7 @@ class ChangeSettings(Body):
     quarantine_seconds: _Seconds | None = None
     migrations_max: _Count | None = None
     migrations_per_node_max: _Count | None = None
+    starts_max: Annotated[int, Field(ge=0, le=1000)] | None = None
     rebalance: bool | None = None
 
 

@@ -73,7 +73,7 @@ def create_server(call: CustomerCall) -> Response:
         _check_place(body, call.deps.settings)
         order = VmOrder(
             body.name, body.server_type, body.image, body.labels or {}, body.user_data or "", body.start_after_create,
-            body.placement_group,
+            body.placement_group, call.deps.local_pools,
         )  # fmt: skip
         assert caller.project is not None
         created = create_vm(tx, caller.project, order, call.deps.admission, call.now, call.deps.placement)

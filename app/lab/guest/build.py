@@ -22,7 +22,7 @@ METAPACKAGE = "linux-image-cloud-amd64"
 DISK_MIB = 64
 # Loaded in this order: each one's symbols come from those before it.
 DISK_MODULES = ("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk")
-POWER_MODULES = ("button", "evdev")
+POWER_MODULES = ("button", "evdev", "pvpanic", "pvpanic-mmio")
 BUSYBOX = Path("/bin/busybox")
 APPLETS = ("sh", "mount", "insmod", "tr", "dd", "wc", "sleep", "mkfifo", "poweroff")
 # Parts of the kernel that the guest has no use for. Under software emulation they cost 0.2 s of a processor at a boot.
@@ -30,11 +30,13 @@ _NOT_WANTED = (
     "init_kprobe_trace", "crypto_kdf108_init", "cubictcp_register", "load_system_certificate_list", "slab_sysfs_init",
     "i8042_init", "add_pcspkr", "init_encrypted", "ksm_init", "init_trace_printk_function_export",
 )  # fmt: skip
+# `virsh inject-nmi` makes it panic, which a test can do at any moment (unknown_nmi_panic).
 # What takes time or luck under software emulation is off: timer check, address randomisation, mitigations, self-tests
 # of ciphers (0.4 s), interrupt routing by ACPI's byte code instead of the BIOS' table (0.5 s).
 CMDLINE = (
     "console=ttyS0 quiet nokaslr mitigations=off random.trust_cpu=on no_timer_check tsc=reliable"
-    " 8250.nr_uarts=1 nowatchdog audit=0 rcupdate.rcu_expedited=1 panic=1 cryptomgr.notests=1 acpi=noirq ipv6.disable=1"
+    " 8250.nr_uarts=1 nowatchdog audit=0 rcupdate.rcu_expedited=1 panic=1 unknown_nmi_panic"
+    " cryptomgr.notests=1 acpi=noirq ipv6.disable=1"
     f" initcall_blacklist={','.join(_NOT_WANTED)}"
 )
 MEMORY_MIB_MIN = 96  # 64 does not boot
@@ -49,7 +51,7 @@ def image(cache: Path) -> Path:
         _INIT.read_bytes(),
         BUSYBOX.read_bytes(),
         CMDLINE.encode(),
-        repr((APPLETS, DISK_MODULES, "unpacked")).encode(),
+        repr((APPLETS, DISK_MODULES, POWER_MODULES, "unpacked")).encode(),
     )
     tag = hashlib.sha256(b"".join(parts)).hexdigest()[:12]
     directory = cache / f"{NAME}-{tag}"

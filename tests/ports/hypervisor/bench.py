@@ -1,5 +1,9 @@
 """What the contract suite needs of each implementation, beyond the port."""
 
+import os
+import signal
+import socket as socketlib
+import subprocess
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
@@ -14,7 +18,7 @@ from app.adapters.sim.hypervisor import SimHypervisor
 from app.adapters.sim.moves import SimMoves
 from app.domain.events import DomainFact
 from app.ports.hypervisor import Disk, DomainSpec, Hypervisor, Passenger
-from tests.ports.hypervisor.daemon import Libvirtd
+from tests.ports.hypervisor.daemon import Libvirtd, wait_for
 from tests.ports.hypervisor.guest import Guest
 
 IMPATIENT = Patience(open_timeout_seconds=3, keepalive_interval_seconds=1, keepalive_count=2)
@@ -28,6 +32,9 @@ class Bench(Protocol):
 
     def spec(self, vm_id: int, generation: int = 1) -> DomainSpec:
         """A VM that can start here."""
+
+    def start_and(self, vm_id: int, what: str) -> None:
+        """Start it, and let that happen to it: crash, panic, watchdog, shutdown (from inside), agent (falls silent)."""
 
     def until(self, what: str, condition: Callable[[], object], timeout_seconds: float = 60) -> None:
         """Let time pass until the condition holds."""
@@ -50,6 +57,22 @@ class SimBench:
     def spec(self, vm_id: int, generation: int = 1) -> DomainSpec:
         disk = Disk("file", f"/pool/vm-{vm_id}-0", "raw")
         return DomainSpec(vm_id, generation, "n1", f"web{vm_id}", 1, 96, (disk,))
+
+    def start_and(self, vm_id: int, what: str) -> None:
+        self.hypervisor.start(self.spec(vm_id))
+        happens = {
+            "crash": self.hypervisor.crash,
+            "panic": self.hypervisor.panic,
+            "watchdog": self.hypervisor.watchdog_fires,
+            "shutdown": self.hypervisor.guest_shuts_down,
+            "agent": self.hypervisor.hang,
+        }
+        happens[what](vm_id)
+
+    def disk_fails_once(self, vm_id: int) -> None:
+        self.hypervisor.failing_disks.add(vm_id)
+        self.hypervisor.start(self.spec(vm_id))
+        self.hypervisor.failing_disks.discard(vm_id)
 
     def until(self, what: str, condition: Callable[[], object], timeout_seconds: float = 60) -> None:
         end = self.time + timeout_seconds
@@ -74,6 +97,7 @@ class LibvirtBench:
     sees_guest: bool
     guest: Guest | None = None
     daemon: Libvirtd | None = None
+    _nbd: subprocess.Popen[bytes] | None = None
 
     def spec(self, vm_id: int, generation: int = 1) -> DomainSpec:
         volume = self.directory / f"vm-{vm_id}-0"
@@ -93,6 +117,29 @@ class LibvirtBench:
             initrd=initrd,
             cmdline="console=ttyS0 quiet panic=1",
         )
+
+    def start_and(self, vm_id: int, what: str) -> None:
+        spec = self.spec(vm_id)
+        self.hypervisor.start(replace(spec, cmdline=f"{spec.cmdline} test.do={what}"))
+        if what == "crash":
+            assert self.daemon is not None
+            os.kill(self.daemon.qemu_pid(f"hf-{vm_id}"), signal.SIGKILL)
+
+    def disk_fails_once(self, vm_id: int) -> None:
+        """Its disk is an NBD export whose first write fails."""
+        disk = self.spec(vm_id).disks[0]
+        with socketlib.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port = free.getsockname()[1]
+        once = "inject-error.0.event=none,inject-error.0.iotype=write,inject-error.0.once=on"
+        image = f"driver=raw,file.driver=blkdebug,file.image.driver=file,file.image.filename={disk.path}"
+        image += "".join(f",file.{option}" for option in once.split(","))
+        self._nbd = subprocess.Popen(
+            ["qemu-nbd", "--bind=127.0.0.1", f"--port={port}", "--persistent", "--image-opts", image]
+        )
+        wait_for("NBD server", lambda: _listens(port))
+        remote = Disk("network", "", "raw", "nbd", (("127.0.0.1", port),))
+        self.hypervisor.start(replace(self.spec(vm_id), disks=(remote,)))
 
     def until(self, what: str, condition: Callable[[], object], timeout_seconds: float = 60) -> None:
         deadline = time.monotonic() + timeout_seconds
@@ -116,6 +163,14 @@ class LibvirtBench:
         for known in self.hypervisor.domains():
             self.hypervisor.destroy(known.vm_id, known.generation)
         self.hypervisor.close()
+        if self._nbd is not None:
+            self._nbd.kill()
+            self._nbd.wait(10)
+
+
+def _listens(port: int) -> bool:
+    with socketlib.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", port)) == 0
 
 
 def memory_bench(directory: Path) -> LibvirtBench:

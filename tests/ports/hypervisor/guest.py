@@ -7,13 +7,13 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-CACHE = Path("/var/cache/holdfast-lab/test-kernel")
+CACHE = Path("/var/cache/holdfast-lab/test-kernel-2")
 INIT = Path(__file__).with_name("guest_init.sh")
 MODULES = (
     *("virtio_ring", "virtio", "virtio_pci_legacy_dev", "virtio_pci_modern_dev", "virtio_pci", "virtio_blk"),
-    *("button", "evdev"),
+    *("button", "evdev", "pvpanic", "pvpanic-mmio", "virtio_console"),
 )
-APPLETS = ("sh", "mount", "insmod", "echo", "tr", "grep", "dd", "poweroff", "sleep")
+APPLETS = ("sh", "mount", "insmod", "echo", "tr", "grep", "dd", "poweroff", "sleep", "cat", "printf")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,8 @@ mount -t proc p /proc
 mount -t sysfs s /sys
 mount -t devtmpfs d /dev
 exec 0</dev/null 1>/dev/console 2>&1
-for m in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk button evdev; do
+for m in virtio_ring virtio virtio_pci_legacy_dev virtio_pci_modern_dev virtio_pci virtio_blk button evdev pvpanic pvpanic-mmio \
+  virtio_console; do
   [ -f /m/$m.ko ] && insmod /m/$m.ko
 done
 echo "TEST-GUEST up"
@@ -19,6 +20,37 @@ until [ -c "/dev/input/$BUTTON" ]; do
 done
 exec 4</dev/input/$BUTTON
 (dd bs=24 count=1 of=/dev/null 2>/dev/null <&4 && poweroff -f) &
+# What the test wants to happen: test.do=panic, watchdog, shutdown, or agent (it answers three pings, then hangs).
+DO=$(tr ' ' '\n' </proc/cmdline | grep test.do=)
+watchdog() { # the i6300esb without a driver, by its PCI configuration: fast clock, enable; nobody feeds it
+  for d in /sys/bus/pci/devices/*; do
+    [ "$(cat $d/device)" = 0x25ab ] || continue
+    printf '\004\000' | dd of=$d/config bs=2 seek=48 count=1 conv=notrunc 2>/dev/null
+    printf '\002' | dd of=$d/config bs=1 seek=104 count=1 conv=notrunc 2>/dev/null
+  done
+}
+agent() {
+  PORT=
+  until [ -c "$PORT" ]; do # a redirection expands no pattern, a loop does
+    for PORT in /dev/vport*p1; do :; done
+    sleep 0.2
+  done
+  exec 5<>$PORT
+  PINGS=0
+  while [ $PINGS -lt 3 ] && read -r LINE <&5; do
+    case $LINE in
+      *guest-sync*) ID=${LINE##*\"id\":}; echo "{\"return\": ${ID%%[!0-9]*}}" >&5 ;;
+      *guest-ping*) PINGS=$((PINGS + 1)); echo '{"return": {}}' >&5; echo "TEST-GUEST ping $PINGS" ;;
+    esac
+  done
+  while :; do sleep 100; done
+}
+case ${DO#test.do=} in
+  panic) (sleep 1; echo c >/proc/sysrq-trigger) & ;;
+  watchdog) watchdog ;;
+  shutdown) (sleep 1; poweroff -f) & ;;
+  agent) agent & ;;
+esac
 N=0
 while :; do
   N=$((N + 1))

@@ -178,6 +178,75 @@ def test_several_threads_at_once(bench: AnyBench) -> None:
     assert list(bench.hypervisor.domains()) == []
 
 
+# -- a VM that ends by itself
+
+
+def _ends(bench: AnyBench, vm_id: int, **facts: object) -> None:
+    """In the end `domains` says that of it."""
+
+    def so() -> bool:
+        known = fact(bench.hypervisor, vm_id)
+        return known is not None and all(getattr(known, name) == value for name, value in facts.items())
+
+    bench.until(f"{facts}", so, 90)
+
+
+def test_a_qemu_that_died_reads_crashed_and_can_be_started_again(mortal: AnyBench) -> None:
+    mortal.start_and(17, "crash")
+    _ends(mortal, 17, state=DomainState.SHUTOFF, ended="crashed")
+    mortal.hypervisor.start(mortal.spec(17))
+    assert (known := fact(mortal.hypervisor, 17)) is not None
+    assert (known.state, known.ended) == (DomainState.RUNNING, "")
+
+
+def test_a_guest_that_switches_itself_off_reads_shutdown(mortal: AnyBench) -> None:
+    mortal.start_and(17, "shutdown")
+    _ends(mortal, 17, state=DomainState.SHUTOFF, ended="shutdown")
+
+
+def test_a_guest_that_panics_stands_still_until_it_is_destroyed(mortal: AnyBench) -> None:
+    mortal.start_and(17, "panic")
+    _ends(mortal, 17, state=DomainState.PANICKED)
+    with pytest.raises(HypervisorError):
+        mortal.hypervisor.resume(17, 1)
+    assert (known := fact(mortal.hypervisor, 17)) is not None
+    assert known.state is DomainState.PANICKED
+    mortal.hypervisor.destroy(17, 1)
+    assert list(mortal.hypervisor.domains()) == []
+
+
+def test_a_guest_that_does_not_feed_its_watchdog_is_paused_by_it_and_can_go_on(mortal: AnyBench) -> None:
+    mortal.start_and(17, "watchdog")
+    _ends(mortal, 17, state=DomainState.PAUSED, paused_by="watchdog")
+    mortal.hypervisor.resume(17, 1)
+    assert (known := fact(mortal.hypervisor, 17)) is not None
+    assert (known.state, known.paused_by) == (DomainState.RUNNING, "")
+
+
+def test_a_guest_agent_that_falls_silent_is_noticed_and_a_guest_without_one_is_not_watched(mortal: AnyBench) -> None:
+    mortal.start_and(17, "agent")
+    mortal.hypervisor.start(mortal.spec(18))
+    mortal.until("silence", lambda: (k := fact(mortal.hypervisor, 17)) and (k.silent_seconds or 0) >= 2, 120)
+    assert (other := fact(mortal.hypervisor, 18)) is not None
+    assert other.silent_seconds is None
+
+
+def test_a_disk_that_fails_pauses_the_vm_and_says_so_and_a_resume_tries_again(mortal: AnyBench) -> None:
+    mortal.disk_fails_once(17)
+    _ends(mortal, 17, state=DomainState.PAUSED, paused_by="io-error")
+    mortal.hypervisor.resume(17, 1)
+    mortal.until("sign of life", lambda: _alive(mortal, 17))
+    assert (known := fact(mortal.hypervisor, 17)) is not None
+    assert (known.state, known.paused_by) == (DomainState.RUNNING, "")
+
+
+def test_a_pause_of_ours_has_no_other_cause(bench: AnyBench) -> None:
+    bench.hypervisor.start(bench.spec(17))
+    bench.hypervisor.pause(17, 1)
+    assert (known := fact(bench.hypervisor, 17)) is not None
+    assert (known.state, known.paused_by) == (DomainState.PAUSED, "")
+
+
 def test_a_hypervisor_that_is_gone_says_so_at_once_and_its_vms_run_on(mortal: AnyBench) -> None:
     hypervisor = mortal.hypervisor
     hypervisor.start(mortal.spec(17))

@@ -1,0 +1,43 @@
+"""What a VM's HA policy may say."""
+
+from app.domain.errors import InvalidInput
+from app.domain.policy import HaPolicy, QuorumLoss
+from app.domain.vm import Vm
+from app.ports.store import Transaction
+
+WAITS_FOR_MAX = 32
+
+
+def check_ha(tx: Transaction, vm: Vm, ha: HaPolicy) -> None:
+    """InvalidInput says which field cannot be, and why."""
+    if ha.on_quorum_loss is QuorumLoss.KEEP and not vm.local:
+        raise InvalidInput(
+            "on_quorum_loss",
+            f"must not be keep: the volumes of {vm.name} are in the shared pool {vm.pool}, and another node would "
+            "start it while this copy runs on; use pause or stop",
+        )
+    for name in ("guest_silence_seconds", "restart_hold_seconds"):
+        if not 0 <= getattr(ha, name) <= 86_400:
+            raise InvalidInput(name, "must be from 0 (off) to 86400 seconds")
+    if len(ha.waits_for) > WAITS_FOR_MAX:
+        raise InvalidInput("waits_for", f"must name at most {WAITS_FOR_MAX} servers")
+    for vm_id in ha.waits_for:
+        other = tx.vms.get(vm_id)
+        if other is None or other.project_id != vm.project_id:
+            raise InvalidInput("waits_for", f"there is no server {vm_id} in this project")
+    if (circle := _circle(tx, vm.id, ha.waits_for)) is not None:
+        raise InvalidInput("waits_for", f"{circle.name} waits for {vm.name} already, so neither would start first")
+
+
+def _circle(tx: Transaction, vm_id: int, waits_for: tuple[int, ...]) -> Vm | None:
+    """The VM at which the dependencies come back to `vm_id`, if they do."""
+    ahead, seen = list(waits_for), set[int]()
+    while ahead:
+        other = tx.vms.get(ahead.pop())
+        if other is None or other.id in seen:
+            continue
+        seen.add(other.id)
+        if vm_id == other.id or vm_id in other.ha.waits_for:
+            return other
+        ahead += other.ha.waits_for
+    return None
