@@ -1,5 +1,7 @@
 """The application: every room's routes, the shape of refusals, the envelope around all."""
 
+from importlib.metadata import version
+
 from fastapi import APIRouter, FastAPI, Request
 from fastapi.responses import JSONResponse
 
@@ -10,13 +12,15 @@ from app.api.errors import add_error_handlers
 from app.api.middleware import Envelope
 from app.services.epoch import current_epoch
 
+VERSION = version("holdfast")
+
 probes = APIRouter(tags=["probes"])
 
 
 @probes.get("/healthz")
 def healthz() -> dict[str, str]:
-    """This process answers."""
-    return {"status": "ok"}
+    """This process answers, and it is of this version."""
+    return {"status": "ok", "version": VERSION}
 
 
 @probes.get("/readyz")

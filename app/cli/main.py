@@ -4,7 +4,20 @@ import sys
 
 import typer
 
-from app.cli import cluster, cluster_nodes, event, image, incident, lab, node, placement, token, vm
+from app.cli import (
+    cluster,
+    cluster_backup,
+    cluster_doctor,
+    cluster_nodes,
+    event,
+    image,
+    incident,
+    lab,
+    node,
+    placement,
+    token,
+    vm,
+)
 from app.cli.daemons import agent, api, bootstrap, db_upgrade, shutdown_hook
 from app.cli.simulate import simulate
 from app.cli.vm_rules import explain, set_rules
@@ -21,7 +34,7 @@ database.command("upgrade")(db_upgrade)
 
 for command in (
     cluster_nodes.init, cluster_nodes.invite, cluster_nodes.join, cluster_nodes.leave, cluster_nodes.forget,
-    cluster_nodes.status,
+    cluster_nodes.status, cluster_doctor.doctor, cluster_backup.backup, cluster_backup.restore,
 ):  # fmt: skip
     cluster.app.command()(command)
 main.add_typer(cluster.app, name="cluster")
