@@ -9,7 +9,8 @@ from pathlib import Path
 from app.adapters.cluster_files.write import write_file
 from app.setup.errors import SetupFailed
 
-PROGRAM_SECONDS = 300
+#: the start of a database that gets all its state from another one takes its time
+PROGRAM_SECONDS = 900
 _POLL_SECONDS = 0.5
 Run = Callable[[Sequence[str], bytes], subprocess.CompletedProcess[bytes]]
 

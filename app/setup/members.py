@@ -84,7 +84,10 @@ def leave_steps(config: Config, machine: Machine) -> Iterable[Step]:
         return ""
 
     def clean() -> str:
-        for path in (places.COROSYNC, places.COROSYNC_KEY, places.GALERA, places.DATABASE_PKI, places.HOLDFAST):
+        for path in (
+            places.COROSYNC, places.COROSYNC_KEY, places.COROSYNC_UNIT, places.GALERA, places.DATABASE_PKI,
+            places.DATABASE_UNIT, places.HOLDFAST,
+        ):  # fmt: skip
             machine.remove(path)
         return "VMs' volumes and logs stay"
 

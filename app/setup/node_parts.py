@@ -73,8 +73,20 @@ def choose_watchdog(machine: Machine) -> str:
     return next(iter(devices()), "")
 
 
+#: addresses must be there before a daemon binds to them, and one that died must not stay dead
+_UNIT = (
+    "[Unit]\nWants=network-online.target\nAfter=network-online.target\n\n[Service]\nRestart=on-failure\nRestartSec=2\n"
+)
+
+
+def _settle(machine: Machine, unit: Path) -> None:
+    if machine.write(unit, _UNIT):
+        machine.run("systemctl", "daemon-reload")
+
+
 def start_corosync(machine: Machine, layout: Layout, key: bytes) -> str:
     """Corosync on this layout. It is restarted only when its key is new: members that come and go need no restart."""
+    _settle(machine, places.COROSYNC_UNIT)
     new_key = machine.write(places.COROSYNC_KEY, key, 0o400)
     new_text = machine.write(places.COROSYNC, corosync_conf(layout), 0o644)
     if new_key or new_text or not machine.succeeds("systemctl", "--quiet", "is-active", "corosync"):
@@ -92,6 +104,7 @@ def start_database(machine: Machine, layout: Layout, own: Member, *, first: bool
     if not own.database:
         machine.succeeds("systemctl", "disable", "--now", "mariadb")
         return "uses the others'"
+    _settle(machine, places.DATABASE_UNIT)
     changed = machine.write(places.GALERA, galera_conf(layout, own), 0o644)
     if changed or not _in_sync(machine):
         machine.run("systemctl", "enable", "mariadb")

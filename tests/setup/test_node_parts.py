@@ -71,9 +71,10 @@ def test_missing_programs_are_named_as_packages(noted: Noted) -> None:
 def test_corosync_is_started_once(noted: Noted) -> None:
     start: Callable[[], str] = lambda: node_parts.start_corosync(noted.machine, ONE, b"key")  # noqa: E731
     start()
-    assert noted.actions() == ["systemctl enable corosync", "systemctl restart corosync"]
+    assert noted.actions()[-2:] == ["systemctl enable corosync", "systemctl restart corosync"]
+    before = len(noted.actions())
     start()
-    assert len(noted.actions()) == 2, "what runs on the right files is left alone"
+    assert len(noted.actions()) == before, "what runs on the right files is left alone"
     assert noted.machine.place(places.COROSYNC_KEY).stat().st_mode & 0o777 == 0o400
 
 

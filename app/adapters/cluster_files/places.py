@@ -21,5 +21,8 @@ COROSYNC_KEY = Path("/etc/corosync/authkey")
 GALERA = Path("/etc/mysql/mariadb.conf.d/90-holdfast.cnf")
 #: where libvirt and QEMU look without any setting
 LIBVIRT_PKI = Path("/etc/pki")
+#: what the distribution's units lack here: they wait for the network, and are started again
+COROSYNC_UNIT = Path("/etc/systemd/system/corosync.service.d/holdfast.conf")
+DATABASE_UNIT = Path("/etc/systemd/system/mariadb.service.d/holdfast.conf")
 MODULES = Path("/etc/modules-load.d/holdfast.conf")
 MODULE_OPTIONS = Path("/etc/modprobe.d/holdfast.conf")
