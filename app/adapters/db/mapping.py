@@ -30,12 +30,16 @@ Values = dict[str, Any]
 
 @dataclass(frozen=True)
 class Mapped:
-    """How one kind is stored. `read` and `write` change the columns that do not map by themselves."""
+    """How one kind is stored. `read` and `write` change the columns that do not map by themselves.
+
+    `nested` columns hold a value each as JSON: a save merges into what is there, see `rows`.
+    """
 
     kind: type
     row: type[SQLModel]
     read: Callable[[Values], Values] = dict
     write: Callable[[Values], Values] = dict
+    nested: tuple[str, ...] = ()
 
     def to_columns(self, value: Any) -> Values:
         """The columns of a value, its id among them."""
@@ -59,7 +63,8 @@ def _utc(name: str, value: datetime) -> datetime:
     return value.astimezone(UTC)
 
 
-#: A nested value is one JSON column: what an older version does not know it leaves out, what is missing is default.
+#: A nested value is one JSON column: what an older version does not know it neither reads nor removes; what is missing
+#: is default.
 _HA, _NEEDS, _MIGRATION = TypeAdapter(HaPolicy), TypeAdapter(PlacementNeeds), TypeAdapter(Migration)
 _NODE_LISTS = ("cpu_models", "pools", "networks", "tags")
 
@@ -137,7 +142,7 @@ def _write_layout(v: Values) -> Values:
 
 #: attribute of a Transaction -> how its rows are stored
 KINDS: dict[str, Mapped] = {
-    "vms": Mapped(Vm, t.VmRow, _read_vm, _write_vm),
+    "vms": Mapped(Vm, t.VmRow, _read_vm, _write_vm, ("ha", "needs", "migration")),
     "nodes": Mapped(Node, t.NodeRow, _read_node, _write_node),
     "incidents": Mapped(Incident, t.IncidentRow, _read_incident, _write_incident),
     "projects": Mapped(r.Project, t.ProjectRow),

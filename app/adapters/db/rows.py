@@ -1,9 +1,22 @@
 """The `Rows` and `Transaction` of the port on one SQLAlchemy connection, in Core: no identity map, no lazy loads."""
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
-from sqlalchemy import Connection, Executable, Table, UniqueConstraint, delete, func, insert, select, update
+from sqlalchemy import (
+    Connection,
+    Executable,
+    String,
+    Table,
+    UniqueConstraint,
+    delete,
+    func,
+    insert,
+    select,
+    type_coerce,
+    update,
+)
 from sqlalchemy.exc import IntegrityError
 
 from app.adapters.db.faults import Again, is_duplicate
@@ -53,6 +66,7 @@ class SqlRows:
     def save(self, row: Any) -> None:
         """See `Rows.save`."""
         columns = self._mapped.to_columns(row)
+        columns |= {name: self._merged(name, columns[name]) for name in self._mapped.nested}
         done = self._write(update(self._table).where(self._table.c.id == row.id).values(columns), columns)
         # Rows that matched, not rows that changed: SQLAlchemy's dialect sets PyMySQL's FOUND_ROWS flag.
         if done.rowcount == 0:
@@ -61,6 +75,13 @@ class SqlRows:
     def remove(self, row_id: int) -> None:
         """See `Rows.remove`."""
         self._write(delete(self._table).where(self._table.c.id == row_id), {})
+
+    def _merged(self, name: str, value: Values) -> Any:
+        """What is stored, with these keys changed. In a rolling upgrade other nodes may have written keys that this
+        version does not know: to write the whole value would take them away (RFC 7396, in the database's own words).
+        """
+        patch = func.json_patch if self._connection.dialect.name == "sqlite" else func.json_merge_patch
+        return patch(type_coerce(self._table.c[name], String), json.dumps(value))
 
     def _write(self, statement: Executable, columns: Values) -> Any:
         self._tx.wrote = True

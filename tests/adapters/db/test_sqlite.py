@@ -1,7 +1,9 @@
 """SQLite on a single node: schema, settings, and writers that wait for each other."""
 
+import json
 import sqlite3
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -15,6 +17,7 @@ from app.adapters.db.engines import open_engine
 from app.adapters.db.store import SqlStore
 from app.domain.errors import Conflict
 from app.domain.records import Project
+from tests.ports.store_samples import full_vm
 
 
 @pytest.fixture
@@ -43,6 +46,22 @@ def test_upgrade_can_be_repeated_and_current_tells(tmp_path: Path, url: str) -> 
     store.run(lambda tx: tx.projects.add(Project(0, "kept")))
     schema.upgrade(url)
     assert [row.name for row in store.run(lambda tx: tx.projects.where())] == ["kept"]
+
+
+def test_what_a_newer_version_wrote_stays(url: str) -> None:
+    """In a rolling upgrade a node of the version before saves a VM: the policy that it does not know is still there."""
+    store = SqlStore([url])
+    vm = store.run(lambda tx: tx.vms.add(full_vm()))
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as raw:
+        raw.execute("UPDATE vms SET ha = json_set(ha, '$.of_tomorrow', json('[1, 2]'))")
+    raw.close()
+    changed = replace(vm, ha=replace(vm.ha, guest_silence_seconds=7.0, waits_for=()))
+    store.run(lambda tx: tx.vms.save(changed))
+    assert store.run(lambda tx: tx.vms.get(vm.id)) == changed
+    with sqlite3.connect(url.removeprefix("sqlite:///")) as raw:
+        ((text,),) = raw.execute("SELECT ha FROM vms").fetchall()
+    raw.close()
+    assert json.loads(text)["of_tomorrow"] == [1, 2]
 
 
 def test_settings(url: str) -> None:
