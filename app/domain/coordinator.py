@@ -12,7 +12,8 @@ Invariants:
 * no plan for a node's VMs is made before its proof is in the database, under this epoch;
 * nothing is decided on a view that was read before our last write was finished;
 * outside of a quorate partition nothing is decided at all;
-* an agent that was stopped for a while (frozen, starved) decides nothing on what it knew before.
+* an agent that was stopped for a while (frozen, starved), or whose Corosync hangs, decides nothing on what it knew
+  before.
 """
 
 from collections.abc import Sequence
@@ -49,6 +50,8 @@ def step(
         state = _take_in(state, now, event, settings, actions)
     if not state.quorate or state.me not in state.group:
         return stepped_down(state), tuple(actions)
+    if _deaf(state, now, settings):
+        return state, tuple(actions)
     if not state.leading:
         if not state.campaigning and now >= state.campaign_at and _is_candidate(state, now, settings):
             state = replace(state, campaigning=True)
@@ -71,6 +74,8 @@ def _take_in(
                 # Who kept quorum without us may lead: its word comes within one interval.
                 wait = now + 1.5 * settings.lead_interval_seconds
                 state = replace(state, campaign_at=max(state.campaign_at, wait))
+            if state.ring_alive_at > float("-inf"):
+                state = replace(state, ring_alive_at=now)
             return membership_changed(state, now, members, quorate)
         case GroupChanged(members, joined, left):
             return group_changed(state, members, joined, left)
@@ -118,16 +123,21 @@ def _heard_leader(state: CoordinatorState, now: float, sender: str, epoch: int) 
     return replace(state, known_epoch=epoch, led_at=now, seniors=(state.seniors | {sender}) & state.group)
 
 
+def _deaf(state: CoordinatorState, now: float, settings: CoordinatorSettings) -> bool:
+    """Our own signals come round the ring no more: it is broken, or Corosync hangs, and its last word is old.
+
+    Others may have gone on without us, and who was absent may have come back. Its next word ends that.
+    """
+    return state.ring_alive_at > float("-inf") and now - state.ring_alive_at > settings.ring_silence_seconds
+
+
 def _is_candidate(state: CoordinatorState, now: float, settings: CoordinatorSettings) -> bool:
     """The senior leads. Where nobody has for a while, the first by name tries, then the second, and so on.
 
-    All may have come back at once, or the senior is alive and too slow to lead: nobody waits for one node for ever. But
-    who hears nothing may be deaf itself: it tries only if its own signal came round the ring a moment ago.
+    All may have come back at once, or the senior is alive and too slow to lead: nobody waits for one node for ever.
     """
     if not state.seniors:
         return True
-    if now - state.ring_alive_at > settings.ring_silence_seconds:
-        return False
     turn = 1 + sorted(state.group).index(state.me)
     return now - state.led_at > turn * settings.leader_silence_seconds
 

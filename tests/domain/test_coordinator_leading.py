@@ -81,7 +81,9 @@ def test_where_nobody_leads_for_a_while_they_try_one_after_the_other() -> None:
 
 def test_who_hears_not_even_itself_does_not_take_the_lead() -> None:
     """Its Corosync hangs: it is not the leader who is silent."""
-    assert not only(Campaign, _calm(_all_back("n1"), 2.0, 30.0, deaf=True))
+    one = _all_back("n1")
+    one.step(2.1, SignalReceived("n1", "here", epoch=2050))
+    assert not only(Campaign, _calm(one, 2.2, 30.0, deaf=True))
 
 
 def test_a_leader_that_is_heard_keeps_the_others_quiet() -> None:

@@ -142,7 +142,8 @@ def _any_view(state: CoordinatorState, now: float, view: ClusterView, asked_at: 
 
 
 def trust_memory_after_a_freeze(patch: pytest.MonkeyPatch) -> None:
-    """A coordinator that was stopped goes on counting as if it had watched."""
+    """A coordinator that was stopped goes on counting as if it had watched, and as if it heard what it does not."""
+    patch.setattr(coordinator, "_deaf", lambda *_: False)
     patch.setattr(coordinator, "stood_still", lambda state, *_: state)
 
 
