@@ -39,6 +39,10 @@ _BY_CLASS: dict[type[Exception], tuple[int, str]] = {
     StoreUnavailable: (503, "unavailable"),
 }
 _BY_STATUS = {400: "json_error", 404: "not_found", 405: "method_not_allowed", 413: "invalid_input"}
+KEPT_FREE = (
+    "there is no room for a server of this type at the moment: what is left is kept free, so that the servers of this "
+    "cloud survive failures; try a smaller type, or again later"
+)
 NO_ROOM = "there is no room for a server of this type at the moment; try a smaller type, or again later"
 
 
@@ -91,7 +95,7 @@ def refusal_of(error: Exception, *, operator: bool = False) -> Refusal | None:
     if isinstance(error, StoreUnavailable):
         return Refusal(status, code, "the database does not answer; try again in a moment")
     if isinstance(error, e.NoCapacity) and not operator:
-        return Refusal(status, code, NO_ROOM)
+        return Refusal(status, code, KEPT_FREE if isinstance(error, e.GuaranteeBroken) else NO_ROOM)
     details: dict[str, Any] | None = None
     if isinstance(error, e.NameTaken):
         details = {"fields": [{"name": "name"}]}
@@ -153,8 +157,8 @@ def add_error_handlers(api: FastAPI) -> None:
         answer.headers.update(error.headers or {})
         return answer
 
-    async def on_refusal(_: Request, error: Exception) -> JSONResponse:
-        refusal = refusal_of(error)
+    async def on_refusal(request: Request, error: Exception) -> JSONResponse:
+        refusal = refusal_of(error, operator=request.url.path.startswith("/admin/"))
         assert refusal is not None
         return refusal.response()
 

@@ -19,6 +19,7 @@ from app.cli import (
     vm,
 )
 from app.cli.daemons import agent, api, bootstrap, db_upgrade, shutdown_hook
+from app.cli.capacity import capacity
 from app.cli.simulate import simulate
 from app.cli.vm_rules import explain, set_rules
 from app.domain.errors import DomainError
@@ -55,6 +56,7 @@ main.command()(agent)
 main.command()(api)
 main.command()(bootstrap)
 main.command()(simulate)
+main.command()(capacity)
 
 
 def run() -> None:

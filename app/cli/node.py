@@ -43,15 +43,19 @@ def show(name: Name, api: ApiOption = DEFAULT_API, token: TokenOption = "", as_j
 
 
 @app.command()
-def cordon(name: Name, api: ApiOption = DEFAULT_API, token: TokenOption = "", as_json: JsonOption = False) -> None:
+def cordon(
+    name: Name,
+    force: Annotated[bool, typer.Option("--force", help="Also if it breaks the cluster's guarantee.")] = False,
+    api: ApiOption = DEFAULT_API, token: TokenOption = "", as_json: JsonOption = False,
+) -> None:  # fmt: skip
     """Keep new VMs away from a node. Those that it has stay."""
-    _maintain(name, api, token, maintenance=True, as_json=as_json)
+    _maintain(name, api, token, {"maintenance": True, "force": force}, as_json=as_json)
 
 
 @app.command()
 def uncordon(name: Name, api: ApiOption = DEFAULT_API, token: TokenOption = "", as_json: JsonOption = False) -> None:
     """Let a node take VMs again."""
-    _maintain(name, api, token, maintenance=False, as_json=as_json)
+    _maintain(name, api, token, {"maintenance": False}, as_json=as_json)
 
 
 @app.command()
@@ -127,9 +131,9 @@ def _latency(row: Json) -> str:
     return "" if row["latency_ms"] is None else f"{row['latency_ms']:.2f} ms"
 
 
-def _maintain(name: str, api: str, token: str, *, maintenance: bool, as_json: bool) -> None:
+def _maintain(name: str, api: str, token: str, body: Json, *, as_json: bool) -> None:
     with connect(api, token) as cloud:
-        row = cloud.post(f"/admin/v1/nodes/{segment(name)}/maintenance", {"maintenance": maintenance})["node"]
+        row = cloud.post(f"/admin/v1/nodes/{segment(name)}/maintenance", body)["node"]
     if as_json:
         say_json(row)
     else:

@@ -37,6 +37,10 @@ class NoCapacity(DomainError):
     """No node can take this VM. The text says why for each node."""
 
 
+class GuaranteeBroken(NoCapacity):
+    """There is room, but it is kept free so that node failures stay survivable. The text says which would not be."""
+
+
 class QuotaExceeded(DomainError):
     """The project's limit does not allow one more."""
 

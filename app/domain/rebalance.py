@@ -1,23 +1,26 @@
 """Moves that make the nodes' loads more even, and only those that are worth a live migration.
 
-Theory. A node's load is the share of its memory that is promised. A move of a VM from a fuller node to an emptier one
-is taken only if the emptier one is not fuller than the other afterwards. Then the sum over all nodes of
-memory x load^2 falls with every move: no sequence of moves comes back to where it was, so nothing goes to and fro and
-the moves end. The largest load never grows and the smallest never falls, so the spread between them never grows.
+Theory. A node's load is the share of its memory (with overcommit) that is promised. A move of a VM from a fuller node
+to an emptier one is taken only if the emptier one is not fuller than the other afterwards. Then the sum over all nodes
+of memory x load^2 falls with every move: no sequence of moves comes back to where it was, so nothing goes to and fro
+and the moves end. The largest load never grows and the smallest never falls, so the spread between them never grows.
 
 Not every such move is worth it: the pair must differ by more than `threshold`, the move must close at least
 `gain_min` of that, the imbalance must have lasted for `hold_seconds`, and a VM that was moved rests for a while.
 Nothing is moved while a recovery is open or a node is lost, and a node that is being emptied (maintenance, evacuation,
-quarantine) neither gives nor takes: the drain has its own plan.
+quarantine) neither gives nor takes: the drain has its own plan. A move that would break the guarantee is not made.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 
+from app.domain.capacity import broken_promise
 from app.domain.cluster import ClusterView
 from app.domain.node import Node, NodeRole, NodeState
-from app.domain.placement import Load, loads_of, why_not_move
+from app.domain.placement import Load, loads_of, why_not
 from app.domain.placement_ledger import Ledger
+from app.domain.placement_rules import closed
 from app.domain.vm import Vm
 
 
@@ -62,13 +65,13 @@ class RebalanceMemory:
 
 def share(load: Load) -> float:
     """How full a node is: 0 empty, 1 all of its memory promised."""
-    return load.memory_used_mib / load.node.memory_mib
+    return load.memory_used_mib / load.memory_total_mib
 
 
 def imbalance(view: ClusterView) -> float:
     """How far the fullest and the emptiest node that take part are apart, as a share of memory, once all migrations
     that are under way have ended."""
-    shares = [share(load) for load in _loads_to_be(view).values() if _takes_part(load.node)]
+    shares = [share(load) for load in _loads_to_be(view).values() if _takes_part(load.node, view.at)]
     return max(shares) - min(shares) if shares else 0.0
 
 
@@ -108,18 +111,25 @@ def moves_worth_making(
     if why_not_now(view):
         return ()
     moves: list[Move] = []
-    while len(moves) < _free_slots(view):
+    promised = not broken_promise(view, view.settings.guarantee)
+    while _free_slots(view) > 0:
         move = _best_move(view, settings, resting)
-        if move is None:
+        if move is None or (promised and not _keeps_promise(view, move)):
             break
         moves.append(move)
         view = _with_move(view, move)
     return tuple(moves)
 
 
-def _takes_part(node: Node) -> bool:
-    usable = node.role is NodeRole.COMPUTE and node.state is NodeState.ONLINE and node.memory_mib > 0
-    return usable and not (node.maintenance or node.evacuating or node.quarantined_until is not None)
+def _takes_part(node: Node, at: datetime | None) -> bool:
+    """A node that takes no VMs now (maintenance, drain, quarantine) gives none either, and a spare stays empty."""
+    return node.role is NodeRole.COMPUTE and node.memory_mib > 0 and not closed(node, at, recovery=False)
+
+
+def _keeps_promise(view: ClusterView, move: Move) -> bool:
+    """With the VM at its new place the guarantee holds; only asked where it holds now."""
+    vms = tuple(replace(v, node=move.target, migrating_to=None) if v.id == move.vm_id else v for v in view.vms)
+    return not broken_promise(replace(view, vms=vms), view.settings.guarantee)
 
 
 def _loads_to_be(view: ClusterView) -> dict[str, Load]:
@@ -144,8 +154,8 @@ def _busy(view: ClusterView) -> frozenset[str]:
 
 def _best_move(view: ClusterView, settings: RebalanceSettings, resting: frozenset[int]) -> Move | None:
     """From the fullest nodes down, to the emptiest up: the move that brings one pair closest together."""
-    busy, held = _busy(view), Ledger(view)
-    able = [x for x in _loads_to_be(view).values() if _takes_part(x.node) and x.node.name not in busy]
+    busy, ledger = _busy(view), Ledger(view)
+    able = [x for x in _loads_to_be(view).values() if _takes_part(x.node, view.at) and x.node.name not in busy]
     full_first = sorted(able, key=lambda x: (-share(x), x.node.name))
     movable: dict[str, list[Vm]] = {}
     for vm in view.vms:
@@ -156,7 +166,7 @@ def _best_move(view: ClusterView, settings: RebalanceSettings, resting: frozense
             if share(source) - share(target) <= settings.threshold:
                 break
             for vm in _worth(source, target, movable.get(source.node.name, []), settings):
-                if not why_not_move(held, vm, target.node.name):
+                if not _refused(ledger, vm, target):
                     return _told(vm, source, target)
     return None
 
@@ -166,9 +176,18 @@ def _may_move(vm: Vm) -> bool:
     return vm.wants_to_run and vm.verified and vm.migrating_to is None
 
 
+def _refused(ledger: Ledger, vm: Vm, target: Load) -> str:
+    """The rules of placement, those of a request: a spare stays empty. The ledger has migrations at both ends, for
+    until they have ended they need the room twice; the VM itself is no reason against its own move."""
+    ledger.forget(vm)
+    refused = why_not(ledger, vm, target.node.name)
+    ledger.count(vm)
+    return refused
+
+
 def _gap_after(source: Load, target: Load, vm: Vm) -> float:
-    left = (source.memory_used_mib - vm.memory_mib) / source.node.memory_mib
-    return left - (target.memory_used_mib + vm.memory_mib) / target.node.memory_mib
+    left = (source.memory_used_mib - vm.memory_mib) / source.memory_total_mib
+    return left - (target.memory_used_mib + vm.memory_mib) / target.memory_total_mib
 
 
 def _worth(source: Load, target: Load, vms: list[Vm], settings: RebalanceSettings) -> list[Vm]:

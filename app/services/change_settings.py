@@ -9,7 +9,11 @@ from app.domain.errors import InvalidInput
 from app.domain.placement_strategy import STRATEGIES
 from app.domain.records import ClusterEvent
 from app.ports.store import Transaction
-from app.services.load_view import current_settings
+from app.services.hold_guarantee import check_new_guarantee
+from app.services.load_view import current_settings, load_view
+
+#: a change of these changes what the guarantee rests on
+_PROMISED_WITH = ("guarantee", "strategy", "memory_overcommit", "cpu_overcommit", "storm_share")
 
 
 def change_settings(tx: Transaction, changes: Mapping[str, object], now: datetime) -> ClusterSettings:
@@ -19,6 +23,8 @@ def change_settings(tx: Transaction, changes: Mapping[str, object], now: datetim
     if new == old:
         return old
     _check(new)
+    if new.guarantee and any(getattr(old, name) != getattr(new, name) for name in _PROMISED_WITH):
+        check_new_guarantee(replace(load_view(tx, now), settings=new))
     tx.settings.save(new)
     said = ", ".join(f"{name} {getattr(old, name)} -> {getattr(new, name)}" for name in changes)
     tx.events.add(ClusterEvent(0, now, "cluster.settings", f"settings changed: {said}"))

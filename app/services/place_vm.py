@@ -9,6 +9,7 @@ from app.domain.node import Node
 from app.domain.placement import Load, NoRoom, Placement, choose_node, loads_of
 from app.domain.vm import Vm
 from app.ports.store import Transaction
+from app.services.hold_guarantee import hold_guarantee_with
 from app.services.load_view import load_view
 
 
@@ -18,10 +19,11 @@ def current_loads(tx: Transaction) -> Mapping[str, Load]:
 
 
 def place_vm(tx: Transaction, view: ClusterView, vm: Vm) -> Placement:
-    """The node for it, its row touched. NoCapacity says for each node why not."""
+    """The node for it, its row touched. NoCapacity says for each node why not; GuaranteeBroken is one of its kind."""
     choice = choose_node(view, vm)
     if isinstance(choice, NoRoom):
         raise NoCapacity(choice.reason)
+    hold_guarantee_with(tx, view, vm, choice.node)
     node = view.node(choice.node)
     assert node is not None
     promise_memory(tx, node)

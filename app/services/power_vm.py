@@ -22,6 +22,7 @@ from app.ports.store import Transaction
 from app.services.begin_action import begin_action, overtake_actions
 from app.services.check_command import check_command
 from app.services.find_vm import find_vm
+from app.services.hold_guarantee import hold_guarantee_with
 from app.services.load_view import load_view
 from app.services.place_vm import place_vm, promise_memory, why_there
 
@@ -80,6 +81,7 @@ def _placed(tx: Transaction, vm: Vm, now: datetime, advice: PlacementAdvice | No
     seen_off = vm.seen_current and vm.observed.power is PowerSeen.OFF
     home = view.node(vm.node or "")
     if home is not None and not why_not(Ledger(view), vm, home.name):
+        hold_guarantee_with(tx, view, vm, home.name)
         promise_memory(tx, home)
         return replace(vm, generation=vm.next_generation) if seen_off else vm
     if home is None or seen_off or home.state is NodeState.FENCED:

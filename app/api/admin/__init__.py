@@ -1,6 +1,7 @@
 """`/admin/v1`: for operators, the CLI and the lab."""
 
 from app.api.admin import (
+    capacity,
     catalogue,
     incidents,
     maintenance,
@@ -28,4 +29,5 @@ routes = (
     webhooks.router,
     records.router,
     settings.router,
+    capacity.router,
 )

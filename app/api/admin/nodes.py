@@ -20,9 +20,10 @@ Name = Annotated[str, Path(max_length=255)]
 
 
 class Maintenance(Body):
-    """POST /admin/v1/nodes/{name}/maintenance."""
+    """POST /admin/v1/nodes/{name}/maintenance. `force`: also where the guarantee is broken by it."""
 
     maintenance: bool
+    force: bool = False
 
 
 class Tags(Body):
@@ -58,7 +59,7 @@ def put_into_maintenance(call: OperatorCall, name: Name) -> Response:
     """Keep new VMs away from the node, or let them come again. Those that it has stay."""
 
     def work(tx: Transaction, _: Caller, body: Maintenance) -> Done:
-        set_maintenance(tx, name, body.maintenance, call.now)
+        set_maintenance(tx, name, body.maintenance, call.now, force=body.force)
         shown = shapes.node(current_loads(tx)[name])
         return Done({"node": shown}, look=True, details={"node": name, "maintenance": str(body.maintenance)})
 
