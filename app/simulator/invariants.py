@@ -183,9 +183,9 @@ class Invariants:
         if change.kind == "incidents" and (before is None or before.phase is not after.phase):
             wrote = f"wrote phase {after.phase.value} of the incident of {after.node}"
         if change.kind == "vms" and before is not None and after is not None and before.node != after.node:
-            wrote = f"moved {after.name}"
-            handed_over = before.migrating_to is not None or after.node is None
-            wrote = "" if handed_over and before.node == who else wrote
+            handed_over = (before.migrating_to is not None or after.node is None) and before.node == who
+            # a request may place a VM that is off
+            wrote = "" if handed_over or who == "customer" else f"moved {after.name}"
         if wrote and who != self._holder:
             self.found.append(f"{who} {wrote}, and {self._holder or 'nobody'} is the coordinator")
 

@@ -13,6 +13,7 @@ from app.services.drain_node import drain_node
 from app.services.request_migration import request_migration
 from app.services.return_node import return_node
 from app.simulator.cluster import SimCluster
+from app.simulator.requests import REQUESTS, perform_request
 from app.simulator.script import Command
 
 
@@ -22,6 +23,8 @@ def perform(cluster: SimCluster, command: Command) -> None:
     about = command.about
     if command.words in _OPERATORS:
         _operator(cluster, command)
+    elif command.words in REQUESTS:
+        perform_request(cluster, command.words, about)
     elif command.words[0] == "vm":
         _customer(cluster, command.words[1], about[0])
     elif command.words[0] in _KINDS:

@@ -1,12 +1,13 @@
 """The commands of a script: what happens to a cluster, and when. One line each: `12.5s  power off n3`."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from app.domain.errors import ScenarioError
 from app.domain.host_shutdown import ShutdownPolicy
-from app.simulator.layout import Layout
+from app.simulator.layout import Layout, VmLayout
 
-#: words -> what follows them: n a node, n+ nodes, v a VM, i a number, p a policy. The order is that of the help.
+#: words -> what follows them: n a node, n+ nodes, v a VM, i a number, p a policy, w a new name. The order is that of
+#: the help.
 COMMANDS: dict[tuple[str, ...], str] = {
     ("power", "off"): "n", ("power", "on"): "n", ("freeze",): "n", ("thaw",): "n", ("slow",): "ni",
     ("cut",): "n+", ("apart",): "nn", ("deaf",): "nn", ("heal",): "",
@@ -25,6 +26,8 @@ COMMANDS: dict[tuple[str, ...], str] = {
     ("vm", "migrate"): "v", ("vm", "cancel"): "v", ("drain",): "n", ("return",): "n",
     ("host", "shutdown"): "np",
     ("migration", "hangs"): "n", ("migration", "fails"): "n", ("migration", "lies"): "n", ("migration", "works"): "n",
+    ("vm", "create"): "wi", ("vm", "poweron"): "v", ("vm", "poweroff"): "v",
+    ("cordon",): "n", ("uncordon",): "n", ("guarantee",): "i",
     ("rest",): "", ("end",): "",
 }  # fmt: skip
 
@@ -56,6 +59,9 @@ def parse_script(text: str, layout: Layout, file: str) -> tuple[Command, ...]:
             commands.append(_command(words, layout))
         except ValueError as error:
             raise ScenarioError(f"{file}:{number}: {error}") from error
+        if commands[-1].words == ("vm", "create"):
+            name, memory = commands[-1].about
+            layout = replace(layout, vms=(*layout.vms, VmLayout(name, int(memory))))
         if len(commands) > 1 and commands[-1].at < commands[-2].at:
             raise ScenarioError(f"{file}:{number}: {commands[-1].at:g}s is before the line above it; sort the lines")
     if not commands or commands[-1].words not in (("end",), ("rest",)):
@@ -86,7 +92,7 @@ def _check(known: tuple[str, ...], takes: str, about: tuple[str, ...], layout: L
     names: dict[str, set[str]] = {
         "n": {n.name for n in layout.nodes}, "v": {v.name for v in layout.vms}, "p": {p.value for p in ShutdownPolicy},
     }  # fmt: skip
-    kinds = {"n": "a node", "v": "a VM", "i": "a number", "p": "a policy"}
+    kinds = {"n": "a node", "v": "a VM", "i": "a number", "p": "a policy", "w": "a new name"}
     expected = "n" * max(len(about), 1) if takes == "n+" else takes
     if len(about) != len(expected):
         after = " and ".join(kinds[k] for k in expected) or "nothing"
@@ -94,5 +100,7 @@ def _check(known: tuple[str, ...], takes: str, about: tuple[str, ...], layout: L
     for kind, word in zip(expected, about, strict=True):
         if kind == "i" and not word.lstrip("-").isdigit():
             raise ValueError(f"{word!r} is no number")
+        if kind == "w" and word in names["v"]:
+            raise ValueError(f"there is a VM {word!r} already")
         if kind in names and word not in names[kind]:
             raise ValueError(f"there is no {kinds[kind].removeprefix('a ')} {word!r}; there are {sorted(names[kind])}")
