@@ -1,16 +1,19 @@
 """Moves that are worth making, and above all those that are not."""
 
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from app.domain.capacity import broken_promise
 from app.domain.cluster import ClusterView
 from app.domain.cluster_settings import ClusterSettings
 from app.domain.node import Node, NodeRole, NodeState
 from app.domain.placement import loads_of
+from app.domain.policy import HaClass, HaPolicy
 from app.domain.rebalance import (
     Move,
     RebalanceMemory,
@@ -147,6 +150,25 @@ def test_a_moment_of_balance_or_a_recovery_starts_the_hold_anew() -> None:
     memory, moves = look(uneven(), 1400.0, memory, settings)
     assert moves == ()
     assert memory.uneven_since == 1400.0
+
+
+def test_a_quarantine_that_is_over_is_no_reason() -> None:
+    over = replace(uneven([node("n1"), node("n2", quarantined_until=WHEN)]), at=WHEN + timedelta(seconds=1))
+    assert len(moves_worth_making(over)) == 1
+
+
+def test_a_move_that_would_break_the_guarantee_is_not_made() -> None:
+    """The hole on n3 is what saves the large VM when its node is lost; the small ones would fill it."""
+    large = [running(1, "n1", memory_mib=3072)]
+    small = [running(i, "n2", memory_mib=512) for i in range(2, 9)]
+    cluster = replace(view([node("n1"), node("n2"), node("n3", memory_mib=3584)], [*large, *small]), settings=ON)
+    best_effort = tuple(replace(v, ha=HaPolicy(HaClass.BEST_EFFORT)) if v.id > 1 else v for v in cluster.vms)
+    cluster = replace(cluster, vms=best_effort)
+    (free, more) = moves_worth_making(replace(cluster, settings=replace(ON, migrations_per_node_max=2)))
+    assert {free.target, more.target} == {"n3"}
+    promised = replace(cluster, settings=replace(ON, guarantee=1, migrations_per_node_max=2))
+    assert not broken_promise(promised, 1)
+    assert len(moves_worth_making(promised)) == 1
 
 
 @pytest.mark.parametrize("wrong", [{"threshold": 0}, {"gain_min": 0}, {"threshold": 1.5}, {"hold_seconds": -1}])
