@@ -18,7 +18,7 @@ from datetime import datetime
 from app.domain.capacity import broken_promise
 from app.domain.cluster import ClusterView
 from app.domain.node import Node, NodeRole, NodeState
-from app.domain.placement import Load, loads_of, why_not
+from app.domain.placement import Load, loads_of, why_not_move
 from app.domain.placement_ledger import Ledger
 from app.domain.placement_rules import closed
 from app.domain.vm import Vm
@@ -166,7 +166,7 @@ def _best_move(view: ClusterView, settings: RebalanceSettings, resting: frozense
             if share(source) - share(target) <= settings.threshold:
                 break
             for vm in _worth(source, target, movable.get(source.node.name, []), settings):
-                if not _refused(ledger, vm, target):
+                if not why_not_move(ledger, vm, target.node.name):
                     return _told(vm, source, target)
     return None
 
@@ -174,15 +174,6 @@ def _best_move(view: ClusterView, settings: RebalanceSettings, resting: frozense
 def _may_move(vm: Vm) -> bool:
     """Only what runs well and is not on its way: a VM in trouble needs its node's attention, not another node."""
     return vm.wants_to_run and vm.verified and vm.migrating_to is None
-
-
-def _refused(ledger: Ledger, vm: Vm, target: Load) -> str:
-    """The rules of placement, those of a request: a spare stays empty. The ledger has migrations at both ends, for
-    until they have ended they need the room twice; the VM itself is no reason against its own move."""
-    ledger.forget(vm)
-    refused = why_not(ledger, vm, target.node.name)
-    ledger.count(vm)
-    return refused
 
 
 def _gap_after(source: Load, target: Load, vm: Vm) -> float:

@@ -1,13 +1,16 @@
 """The operator's promise: `guarantee` node failures stay survivable. What would break it is refused."""
 
 from dataclasses import replace
+from datetime import datetime
 
 from app.domain.capacity import broken_promise, storm_limit, votes_to_spare
 from app.domain.cluster import ClusterView
 from app.domain.errors import GuaranteeBroken, InvalidInput
+from app.domain.records import ClusterEvent
 from app.domain.vm import Desired, Vm
 from app.domain.what_if import drained
 from app.ports.store import Transaction
+from app.services.load_view import load_view
 
 
 def hold_guarantee(tx: Transaction, after: ClusterView, what: str) -> None:
@@ -40,6 +43,16 @@ def hold_guarantee_without(tx: Transaction, view: ClusterView, node: str) -> Non
     what = f"closing {node}"
     hold_guarantee(tx, replace(view, nodes=closed), what)
     hold_guarantee(tx, drained(view, node), what)
+
+
+def note_broken_guarantee(tx: Transaction, what: str, now: datetime) -> None:
+    """A fact cannot be refused; that the promise does not hold any more is written down for the operator."""
+    view = load_view(tx, now)
+    failures = view.settings.guarantee
+    broken = broken_promise(view, failures)
+    if broken:
+        text = f"the guarantee of {_failures(failures)} is not kept, for {what}: {broken}"
+        tx.events.add(ClusterEvent(0, now, "guarantee.broken", text))
 
 
 def check_new_guarantee(view: ClusterView) -> None:

@@ -13,6 +13,7 @@ from app.domain.vm import Observed, PowerSeen, Vm
 from app.ports.store import Transaction
 from app.services.after_end import after_end, tell_restart
 from app.services.emit_event import emit_event
+from app.services.hold_guarantee import note_broken_guarantee
 from app.services.incidents import add_steps
 
 
@@ -62,8 +63,15 @@ def _register(tx: Transaction, facts: NodeFacts, health: str, now: datetime) -> 
         tx.nodes.add(replace(new, id=facts.id))
     elif new != old:
         tx.nodes.save(new)
+        if _gives(new) != _gives(old):
+            note_broken_guarantee(tx, f"{facts.name} came up with another role, rack or size", now)
     if old.health != health and not (not rows and health == "ok"):
         tx.events.add(ClusterEvent(0, now, "node.health", f"{facts.name}: {health}", node=facts.name))
+
+
+def _gives(node: Node) -> tuple[object, ...]:
+    """What the capacity promise rests on."""
+    return node.role, node.rack, node.memory_mib, node.cores
 
 
 def _observe(tx: Transaction, node: str, vm: Vm, one: VmSeen, now: datetime) -> None:

@@ -7,10 +7,11 @@ import pytest
 
 from app.domain.capacity import broken_promise
 from app.domain.errors import GuaranteeBroken, InvalidInput
-from app.domain.node import Node
+from app.domain.node import Node, NodeRole
 from app.domain.vm import Command, PowerSeen
 from app.services.change_settings import change_settings
 from app.services.load_view import current_settings, load_view
+from app.services.report_observed import NodeFacts, report_observed
 from app.services.set_maintenance import set_maintenance
 from tests.domain.make import WHEN, node, spare
 from tests.services.make_cloud import Cloud
@@ -130,6 +131,29 @@ def test_what_gives_room_is_never_refused() -> None:
     cloud.power(Command.POWEROFF, 1)
     close(cloud, "n3", force=True)
     cloud.run(lambda tx: set_maintenance(tx, "n3", False, WHEN))
+
+
+def test_a_node_that_comes_up_as_a_witness_or_smaller_is_a_fact_that_is_written_down() -> None:
+    cloud = guarded()
+    fill(cloud, 8)
+    row = cloud.node("n3")
+
+    def report(memory_mib: int, role: NodeRole) -> None:
+        facts = NodeFacts(row.id, "n3", row.address, role, memory_mib, row.cores, "", row.watchdog_seconds, "")
+        cloud.run(lambda tx: report_observed(tx, facts, [], "ok", WHEN))
+
+    def notes() -> list[str]:
+        return [e.text for e in cloud.run(lambda tx: tx.events.where(kind="guarantee.broken"))]
+
+    report(4096, NodeRole.COMPUTE)
+    assert notes() == []
+    report(4096, NodeRole.WITNESS)
+    report(4096, NodeRole.WITNESS)
+    (note,) = notes()
+    assert note.startswith(
+        "the guarantee of 1 node failure is not kept, for n3 came up with another role, rack or size: "
+    )
+    assert cloud.node("n3").role is NodeRole.WITNESS
 
 
 @pytest.mark.parametrize(
