@@ -61,6 +61,7 @@ def uncordon(name: Name, api: ApiOption = DEFAULT_API, token: TokenOption = "", 
 @app.command()
 def drain(
     name: Name,
+    force: Annotated[bool, typer.Option("--force", help="Also if it breaks the cluster's guarantee.")] = False,
     api: ApiOption = DEFAULT_API,
     token: TokenOption = "",
     wait: Annotated[bool, typer.Option("--wait", help="Until it is empty; shows how far it is.")] = False,
@@ -72,7 +73,7 @@ def drain(
     Exit code 1 with --wait when VMs are left that cannot move: each is listed with the reason.
     """
     with connect(api, token) as cloud:
-        progress = cloud.post(f"/admin/v1/nodes/{segment(name)}/drain")["drain"]
+        progress = cloud.post(f"/admin/v1/nodes/{segment(name)}/drain", {"force": force})["drain"]
         if wait:
             progress = wait_for_drain(cloud, name, timeout, show=not as_json)
         left = cloud.pages(f"/admin/v1/nodes/{segment(name)}/drain/vms", "vms")

@@ -18,6 +18,7 @@ def set_maintenance(tx: Transaction, name: str, maintenance: bool, now: datetime
         return old
     if maintenance and not force:
         hold_guarantee_without(tx, load_view(tx, now), name)
+        old = find_node(tx, name)
     # `placements` grows so that a placement that chooses this node right now collides and looks again
     node = replace(old, maintenance=maintenance, placements=old.placements + 1)
     tx.nodes.save(node)

@@ -10,6 +10,7 @@ from app.domain.errors import GuaranteeBroken, InvalidInput
 from app.domain.node import Node, NodeRole
 from app.domain.vm import Command, PowerSeen
 from app.services.change_settings import change_settings
+from app.services.drain_node import drain_node
 from app.services.load_view import current_settings, load_view
 from app.services.report_observed import NodeFacts, report_observed
 from app.services.set_maintenance import set_maintenance
@@ -121,6 +122,16 @@ def test_a_drain_counts_where_the_vms_will_be_afterwards() -> None:
     cloud.power(Command.POWEROFF, 1)
     cloud.power(Command.POWEROFF, 2)
     assert close(cloud, "n1").maintenance
+
+
+def test_a_drain_is_refused_like_a_closed_node_and_a_second_word_on_it_is_not() -> None:
+    cloud = guarded()
+    fill(cloud, 6)
+    with pytest.raises(GuaranteeBroken, match="closing n1 would break the guarantee"):
+        cloud.run(lambda tx: drain_node(tx, "n1", WHEN))
+    assert not cloud.node("n1").evacuating
+    cloud.run(lambda tx: drain_node(tx, "n1", WHEN, force=True))
+    assert cloud.run(lambda tx: drain_node(tx, "n1", WHEN)).evacuating
 
 
 def test_what_gives_room_is_never_refused() -> None:

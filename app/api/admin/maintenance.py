@@ -24,21 +24,27 @@ Name = Annotated[str, Path(max_length=255)]
 VmId = Annotated[int, Path(ge=1, le=2**53 - 1)]
 
 
+class Drain(NoBody):
+    """POST /admin/v1/nodes/{name}/drain. `force`: also where the guarantee is broken by it."""
+
+    force: bool = False
+
+
 class Migrate(Body):
     """POST /admin/v1/vms/{id}/migrate. `to` empty: wherever there is room."""
 
     to: Annotated[str, Field(max_length=255)] = ""
 
 
-@router.post("/nodes/{name}/drain", openapi_extra=body_schema(NoBody))
+@router.post("/nodes/{name}/drain", openapi_extra=body_schema(Drain))
 def drain(call: OperatorCall, name: Name) -> Response:
     """Move the node's VMs away while they run, and keep others out. Said again, what was stuck is tried anew."""
 
-    def work(tx: Transaction, _: Caller, _body: NoBody) -> Done:
-        drain_node(tx, name, call.now)
-        return Done({"drain": _progress(tx, name)}, look=True, details={"node": name})
+    def work(tx: Transaction, _: Caller, body: Drain) -> Done:
+        drain_node(tx, name, call.now, force=body.force)
+        return Done({"drain": _progress(tx, name)}, look=True, details={"node": name, "force": str(body.force)})
 
-    return call.write(NoBody, work)
+    return call.write(Drain, work)
 
 
 @router.post("/nodes/{name}/return", openapi_extra=body_schema(NoBody))
