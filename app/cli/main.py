@@ -18,8 +18,8 @@ from app.cli import (
     token,
     vm,
 )
-from app.cli.daemons import agent, api, bootstrap, db_upgrade, shutdown_hook
 from app.cli.capacity import capacity
+from app.cli.daemons import agent, api, bootstrap, db_upgrade, shutdown_hook
 from app.cli.simulate import simulate
 from app.cli.vm_rules import explain, set_rules
 from app.domain.errors import DomainError
