@@ -115,14 +115,14 @@ class Bound:
         homes: dict[object, set[int]] = {}
         for i, vms in enumerate(self._on):
             for vm in vms:
-                if vm.ha.ha_class is not HaClass.GUARANTEED:
+                if vm.ha.ha_class is not HaClass.GUARANTEED or vm.local:
                     continue
                 groups = self._ledger.groups_of(vm)
                 if any(g.kind is GroupKind.TOGETHER for g in groups):
                     self._together.add(i)
                     continue
                 strict = tuple(g for g in groups if g.kind is GroupKind.SPREAD)
-                key = vm.memory_mib, self._ledger.kind(vm, recovery=True), strict
+                key = vm.memory_mib, self._ledger.kind(vm, recovery=True), tuple(g.id for g in strict)
                 examples.setdefault(key, (vm, strict))
                 homes.setdefault(key, set()).add(i)
         return [_Sort(vm, strict, frozenset(homes[key])) for key, (vm, strict) in examples.items()]

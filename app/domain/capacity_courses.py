@@ -100,7 +100,11 @@ class Courses:
 
 
 def settled(view: ClusterView) -> ClusterView:
-    """The view once everything that is lost now is planned, and what waits has a node if there is one."""
+    """The view once everything that is lost now is planned, and what waits has a node if there is one.
+
+    A VM that gives its node time to return may go elsewhere in the end, so it does here: no incident, no time.
+    """
+    view = replace(view, incidents=())
     for node in view.nodes:
         if node.state is not NodeState.ONLINE and any(v.node == node.name for v in view.vms):
             view = carried_out(view, plan_recovery(view, node.name))
