@@ -22,6 +22,8 @@ STEPS_MAX = 20_000
 #: a part of the cluster that is searched as a whole
 _SPACES_MAX, _ITEMS_MAX = 16, 48
 _PART_SPACES, _PART_ITEMS = 8, 24
+#: so many parts are tried in one plan
+_PARTS_MAX = 64
 
 
 def repair(ledger: Ledger, owed: Sequence[Owed], placed: Placed, steps_max: int = STEPS_MAX) -> Placed:
@@ -29,10 +31,18 @@ def repair(ledger: Ledger, owed: Sequence[Owed], placed: Placed, steps_max: int 
     by_id = {o.vm.id: o for o in owed}
     at = {vm_id: space for vm_id, (space, _) in placed.items()}
     stranded = sorted((o for o in owed if o.vm.id not in placed), key=_order)
-    steps_left = steps_max
+    steps_left, parts_left = steps_max, _PARTS_MAX
+    given = _room_without(at, by_id)
+    hopeless: dict[tuple[object, int], bool] = {}
     for one in stranded:
-        if one.vm.id in at or steps_left <= 0 or not _hopeful(ledger, one, at, by_id):
+        if steps_left <= 0 or parts_left <= 0:
+            break
+        alike = ledger.kind(one.vm, recovery=one.recovery), one.vm.memory_mib
+        if alike not in hopeless:
+            hopeless[alike] = not _hopeful(ledger, one, given)
+        if one.vm.id in at or hopeless[alike]:
             continue
+        parts_left -= 1
         spaces, items = _part(ledger, one, at, by_id)
         search = _Search(ledger, items, spaces, at, steps_left)
         found = search.run()
@@ -41,6 +51,7 @@ def repair(ledger: Ledger, owed: Sequence[Owed], placed: Placed, steps_max: int 
             for item in items:
                 at.pop(item.vm.id, None)
             at |= found
+            given = _room_without(at, by_id)
     return {vm_id: _said(placed, vm_id, space) for vm_id, space in at.items()}
 
 
@@ -54,13 +65,18 @@ def _order(one: Owed) -> tuple[tuple[int, bool, int], int, int]:
     return one.rank, -one.vm.memory_mib, one.vm.id
 
 
-def _hopeful(ledger: Ledger, one: Owed, at: dict[int, Space], by_id: dict[int, Owed]) -> bool:
+def _room_without(at: dict[int, Space], by_id: dict[int, Owed]) -> dict[int, int]:
+    """The memory in MiB that this plan has put on each space."""
+    given: dict[int, int] = {}
+    for vm_id, space in at.items():
+        given[space.index] = given.get(space.index, 0) + by_id[vm_id].vm.memory_mib
+    return given
+
+
+def _hopeful(ledger: Ledger, one: Owed, given: dict[int, int]) -> bool:
     """Some node has room for it once it is rid of all that this plan gave it."""
     suited, _ = ledger.suited(one.vm, recovery=one.recovery)
-    spare: dict[int, int] = {}
-    for vm_id, space in at.items():
-        spare[space.index] = spare.get(space.index, 0) + by_id[vm_id].vm.memory_mib
-    return any(s.free + spare.get(s.index, 0) >= one.vm.memory_mib for s in suited)
+    return any(s.free + given.get(s.index, 0) >= one.vm.memory_mib for s in suited)
 
 
 def _part(ledger: Ledger, one: Owed, at: dict[int, Space], by_id: dict[int, Owed]) -> tuple[list[Space], list[Owed]]:

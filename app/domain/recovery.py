@@ -205,6 +205,7 @@ def _place(ledger: Ledger, owed: Sequence[Owed]) -> tuple[tuple[Assignment, ...]
     place = {vm.id: i for i, vm in enumerate(start_order(o.vm for o in owed))}
     assigned: list[Assignment] = []
     unplaced: list[Unplaced] = []
+    reasons: dict[object, str] = {}
     for one in sorted(owed, key=lambda o: (o.stage, place[o.vm.id])):
         vm = one.vm
         if vm.id in placed:
@@ -212,11 +213,16 @@ def _place(ledger: Ledger, owed: Sequence[Owed]) -> tuple[tuple[Assignment, ...]
             by = PlacedBy.FIRST if placed[vm.id] is first.get(vm.id) else PlacedBy.REPAIR
             assigned.append(Assignment(vm.id, space.node.name, vm.next_generation, why, by))
             continue
-        choice = choose_space(ledger, vm, recovery=one.recovery)
-        if isinstance(choice, Placement):  # only a plugin that changed its mind gets here
-            assigned.append(Assignment(vm.id, choice.node, vm.next_generation, choice.why))
-            continue
-        unplaced.append(Unplaced(vm.id, vm.next_generation if vm.node is not None else vm.generation, choice.reason))
+        # nothing changes any more: what is said of one is true of all that are like it
+        alike = ledger.kind(vm, recovery=one.recovery), vm.memory_mib, vm.project_id, vm.needs.groups
+        if alike not in reasons:
+            choice = choose_space(ledger, vm, recovery=one.recovery)
+            if isinstance(choice, Placement):  # only a plugin that changed its mind gets here
+                assigned.append(Assignment(vm.id, choice.node, vm.next_generation, choice.why))
+                continue
+            reasons[alike] = choice.reason
+        generation = vm.next_generation if vm.node is not None else vm.generation
+        unplaced.append(Unplaced(vm.id, generation, reasons[alike]))
     return tuple(assigned), tuple(unplaced)
 
 

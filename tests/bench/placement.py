@@ -24,10 +24,11 @@ RUNS = 3
 
 
 def cluster(nodes: int, vms: int, *, placed: bool) -> ClusterView:
-    """Nodes of 1 TiB, three quarters full with these VMs; or the same with every VM waiting for its first node."""
+    """Nodes three quarters full with these VMs; or the same with every VM waiting for its first node."""
     random = Random(1)
-    rows = tuple(Node(i, f"n{i:04}", "", memory_mib=1024 * 1024, cores=128) for i in range(1, nodes + 1))
     sizes = [random.choice(SIZES_GIB) * 1024 for _ in range(vms)]
+    memory_mib = sum(sizes) * 4 // (3 * nodes)
+    rows = tuple(Node(i, f"n{i:04}", "", memory_mib=memory_mib, cores=128) for i in range(1, nodes + 1))
     homes = [f"n{i % nodes + 1:04}" if placed else None for i in range(vms)]
     return ClusterView(rows, tuple(a_vm(i + 1, homes[i], size) for i, size in enumerate(sizes)), epoch=1)
 
