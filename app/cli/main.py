@@ -15,6 +15,7 @@ from app.cli import (
     lab,
     node,
     placement,
+    plan,
     token,
     vm,
 )
@@ -47,6 +48,7 @@ main.add_typer(node.app, name="node")
 main.add_typer(incident.app, name="incident")
 main.add_typer(event.app, name="event")
 main.add_typer(image.app, name="image")
+main.add_typer(plan.app, name="plan")
 main.add_typer(token.app, name="token")
 main.add_typer(lab.app, name="lab")
 main.add_typer(database, name="db")

@@ -1,12 +1,15 @@
-"""The coordinator begins live migrations: what `moves` plans, and what `rebalance` finds worth it, one write a view."""
+"""The coordinator begins live migrations: what `moves` plans, who goes home (`failback`), and what `rebalance` finds
+worth it, one write a view."""
 
 from app.domain.actions import Action, CommitMoves
 from app.domain.cluster import ClusterView
 from app.domain.coordinator_settings import CoordinatorSettings
 from app.domain.coordinator_state import CoordinatorState
+from app.domain.failback import goes_home, homecomings
 from app.domain.moves import Begin, plan_moves
 from app.domain.rebalance import look
 from app.domain.replace import replace
+from app.domain.vm import Vm
 
 
 def decide_moves(
@@ -30,6 +33,7 @@ def decide_moves(
     resting = {v: "waits a while after a failed try" for v, (_, until) in state.moves_rest.items() if now < until}
     plan = plan_moves(view, resting, wishes)
     wished = {w.vm_id for w in wishes}
+    wishes = (*(_home(by_id[h.vm_id], h.node) for h in homecomings(view) if h.vm_id not in wished), *wishes)
     for begun in plan.begin:
         memory = memory.moved(begun.vm_id, now) if begun.vm_id in wished else memory
     state = replace(state, rebalance=memory)
@@ -43,7 +47,11 @@ def _concerned(view: ClusterView) -> bool:
     """Most views ask for no migration at all: they cost nothing here."""
     if view.settings.rebalance or any(n.evacuating or n.leaving for n in view.nodes):
         return True
-    return any(v.migrating_to is not None or v.migration.wanted_to is not None for v in view.vms)
+    return any(v.migrating_to is not None or v.migration.wanted_to is not None or goes_home(v) for v in view.vms)
+
+
+def _home(vm: Vm, node: str) -> Begin:
+    return Begin(vm.id, vm.generation, vm.next_generation, node, f"{node} is well again, and it belongs there")
 
 
 def _rest(state: CoordinatorState, now: float, view: ClusterView, settings: CoordinatorSettings) -> CoordinatorState:

@@ -28,7 +28,7 @@ def homecomings(view: ClusterView) -> tuple[Homecoming, ...]:
     ledger, well = Ledger(view), {n.name for n in view.nodes if n.state is NodeState.ONLINE and n.health == "ok"}
     going: list[Homecoming] = []
     for vm in sorted(view.vms, key=lambda v: (-v.priority, v.id)):
-        if vm.home not in well or not _wants_home(vm) or why_not_move(ledger, vm, vm.home):
+        if vm.home not in well or not goes_home(vm) or why_not_move(ledger, vm, vm.home):
             continue
         space = ledger.space(vm.home)
         assert space is not None
@@ -38,6 +38,7 @@ def homecomings(view: ClusterView) -> tuple[Homecoming, ...]:
     return tuple(going)
 
 
-def _wants_home(vm: Vm) -> bool:
+def goes_home(vm: Vm) -> bool:
+    """Its policy wants it elsewhere than it is, and it could be moved."""
     away = vm.node is not None and vm.node != vm.home
     return vm.ha.failback and away and vm.verified and vm.wants_to_run and vm.migrating_to is None

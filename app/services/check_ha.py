@@ -1,4 +1,4 @@
-"""What a VM's HA policy may say."""
+"""What a VM's HA policy may say by itself; that VMs wait for each other in a ring is `placement_problems`' to find."""
 
 from app.domain.errors import InvalidInput
 from app.domain.policy import HaPolicy, QuorumLoss
@@ -25,19 +25,3 @@ def check_ha(tx: Transaction, vm: Vm, ha: HaPolicy) -> None:
         other = tx.vms.get(vm_id)
         if other is None or other.project_id != vm.project_id:
             raise InvalidInput("waits_for", f"there is no server {vm_id} in this project")
-    if (circle := _circle(tx, vm.id, ha.waits_for)) is not None:
-        raise InvalidInput("waits_for", f"{circle.name} waits for {vm.name} already, so neither would start first")
-
-
-def _circle(tx: Transaction, vm_id: int, waits_for: tuple[int, ...]) -> Vm | None:
-    """The VM at which the dependencies come back to `vm_id`, if they do."""
-    ahead, seen = list(waits_for), set[int]()
-    while ahead:
-        other = tx.vms.get(ahead.pop())
-        if other is None or other.id in seen:
-            continue
-        seen.add(other.id)
-        if vm_id == other.id or vm_id in other.ha.waits_for:
-            return other
-        ahead += other.ha.waits_for
-    return None

@@ -11,6 +11,7 @@ from app.domain.placement_problems import problems_with
 from app.domain.records import ClusterEvent
 from app.domain.vm import Desired, Vm
 from app.ports.store import Transaction
+from app.services.check_ha import check_ha
 from app.services.load_view import load_view
 from app.services.refusals import WrongState
 
@@ -32,6 +33,8 @@ def set_vm_rules(
         new = replace(new, priority=priority)
     if new == old:
         return old
+    if ha:
+        check_ha(tx, new, new.ha)
     refuse_new_problems(load_view(tx, now), old, new)
     tx.vms.save(new)
     said = ", ".join([*ha, *needs, *(["priority"] if priority is not None else [])])

@@ -95,6 +95,14 @@ def test_the_operators_view(operator: Shell, customer: Shell) -> None:
     assert any(e["kind"] == "vm.placed" for e in operator.json("event", "list"))
 
 
+def test_a_plan_is_offered(operator: Shell, customer: Shell) -> None:
+    operator.run("plan", "add", "tiny", "--cores", "1", "--memory-mib", "64", "--disk-gib", "10")
+    assert any(p["name"] == "tiny" for p in operator.json("plan", "list"))
+    assert customer.json("vm", "create", "t", "--plan", "tiny", "--image", IMAGE, "--no-start")["server"]["name"] == "t"
+    again = ("plan", "add", "tiny", "--cores", "1", "--memory-mib", "64", "--disk-gib", "10")
+    assert "exists already" in operator.run(*again, code=REFUSED)
+
+
 def test_a_token_lives_and_ends(operator: Shell, live: LiveApi) -> None:
     made = operator.json("token", "create", "ci", "--scope", "read", "--for", "shop", "--days", "1")
     reader = Shell(live, made["text"])
