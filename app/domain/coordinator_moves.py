@@ -31,9 +31,10 @@ def decide_moves(
         for m in worth
     )
     resting = {v: "waits a while after a failed try" for v, (_, until) in state.moves_rest.items() if now < until}
-    plan = plan_moves(view, resting, wishes)
     wished = {w.vm_id for w in wishes}
-    wishes = (*(_home(by_id[h.vm_id], h.node) for h in homecomings(view) if h.vm_id not in wished), *wishes)
+    waits = wished | resting.keys()
+    homeward = tuple(_home(by_id[h.vm_id], h.node) for h in homecomings(view) if h.vm_id not in waits)
+    plan = plan_moves(view, resting, (*homeward, *wishes))
     for begun in plan.begin:
         memory = memory.moved(begun.vm_id, now) if begun.vm_id in wished else memory
     state = replace(state, rebalance=memory)
