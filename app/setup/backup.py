@@ -8,16 +8,17 @@ from importlib.metadata import version
 from pathlib import Path
 
 from app.adapters.cluster_files.write import write_file
-from app.adapters.db import dump
-from app.bootstrap import build_store, upgrade_database
 from app.config import Config
 from app.domain.errors import Conflict, InvalidInput
 from app.ports.store import Transaction
 from app.setup.machine import Machine
+from app.setup.parts import build_store, upgrade_database
 
 
 def backup(config: Config, file: Path) -> int:
     """Write the state of this moment into the file, readable for its owner alone; its size in bytes."""
+    from app.adapters.db import dump
+
     about = {"version": version("holdfast"), "at": datetime.now(UTC).isoformat(), "node": config.node.name}
     text = "\n".join(dump.dump(config.database.urls[0], about)) + "\n"
     data = gzip.compress(text.encode(), mtime=0)
@@ -33,6 +34,8 @@ def restore(
     A state that is older than the VMs says wrong things of them, so nothing is moved, killed or started until an
     operator has looked. Conflict while agents run (`running` says whose), unless `replace_state`.
     """
+    from app.adapters.db import dump
+
     try:
         lines = gzip.decompress(file.read_bytes()).decode().splitlines()
     except (OSError, EOFError, UnicodeDecodeError) as error:

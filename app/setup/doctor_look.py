@@ -17,13 +17,13 @@ from app.adapters.cluster_files import pki, places
 from app.adapters.cluster_files.layout_json import MalformedLayout, layout_from_text
 from app.adapters.fencing.run_agent import run_agent
 from app.adapters.system.health import DiskCheck
-from app.bootstrap import build_store
 from app.config import Config, ConfigError, load_config
 from app.domain.layout import Layout, Member
 from app.ports.store import StoreUnavailable, Transaction
 from app.setup.doctor_rules import Seen
 from app.setup.machine import Machine
 from app.setup.members import present, warnings
+from app.setup.parts import build_store
 
 SERVICES = ("corosync", "libvirtd", "holdfast-agent", "holdfast-api")
 #: what members must reach of each other by TCP; the database's on nodes that hold it

@@ -8,7 +8,6 @@ from pathlib import Path
 
 from app.adapters.cluster_files import pki, places
 from app.adapters.cluster_files.layout_json import layout_from_text
-from app.bootstrap import build_store, first_tokens, upgrade_database
 from app.config import Config, load_config
 from app.domain.errors import Conflict
 from app.domain.layout import Layout, first_layout
@@ -16,6 +15,7 @@ from app.domain.node import NodeRole
 from app.setup import node_parts
 from app.setup.errors import SetupFailed
 from app.setup.machine import Machine
+from app.setup.parts import build_store, first_tokens, upgrade_database
 from app.setup.steps import Step
 
 

@@ -11,7 +11,6 @@ from typing import Any
 
 from app.adapters.cluster_files import places
 from app.adapters.cluster_files.follow_layout import FollowLayout
-from app.bootstrap import build_membership, build_store
 from app.config import Config
 from app.domain.errors import Conflict
 from app.domain.events import MembershipChanged
@@ -20,6 +19,7 @@ from app.domain.node import NodeRole
 from app.ports.membership import MembershipEvent
 from app.services.change_layout import admit_member, current_layout, forget_member
 from app.setup.machine import Machine
+from app.setup.parts import build_membership, build_store
 from app.setup.steps import Step
 
 #: sections of holdfast.toml that a new node gets as the inviting one has them

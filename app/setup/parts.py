@@ -1,0 +1,42 @@
+"""What the setup commands need of a running node, imported when one of them runs.
+
+`holdfast vm list` must not wait for SQL, libvirt and the HTTP server only because `holdfast cluster` is a command, too.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from app.config import Config
+from app.ports.membership import Membership
+
+if TYPE_CHECKING:
+    from app.adapters.db.store import SqlStore
+
+
+def build_store(config: Config) -> SqlStore:
+    """See `app.bootstrap`."""
+    from app import bootstrap
+
+    return bootstrap.build_store(config)
+
+
+def build_membership(config: Config, *, agent: bool) -> Membership:
+    """See `app.bootstrap`."""
+    from app import bootstrap
+
+    return bootstrap.build_membership(config, agent=agent)
+
+
+def upgrade_database(config: Config) -> None:
+    """See `app.bootstrap`."""
+    from app import bootstrap
+
+    bootstrap.upgrade_database(config)
+
+
+def first_tokens(config: Config) -> dict[str, str]:
+    """See `app.bootstrap`."""
+    from app import bootstrap
+
+    return bootstrap.first_tokens(config)
