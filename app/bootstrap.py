@@ -26,8 +26,8 @@ from app.adapters.system.service_notify import ServiceNotify
 from app.adapters.system.workers import ThreadWorkers
 from app.adapters.watchdog.device import DeviceWatchdog, NoWatchdog, OpenedByFirstFeed, timeout_kept
 from app.api import ApiDeps, create_api
-from app.config import Config
-from app.domain.events import DomainChanged
+from app.config import Config, method_of_level
+from app.domain.events import DomainChanged, MembershipChanged
 from app.domain.node import NodeRole
 from app.engine.agent_loop import Agent
 from app.engine.fact_log import logged
@@ -38,8 +38,9 @@ from app.engine.ports import AgentPorts
 from app.plugin_api.drivers import NetworkContext
 from app.plugin_api.registry import Registry
 from app.ports.billing import Delivery
+from app.ports.fencing import FenceMethods
 from app.ports.hypervisor import Hypervisor
-from app.ports.membership import Membership
+from app.ports.membership import Membership, MembershipEvent
 from app.ports.network import PathReport, PathWatch
 from app.ports.storage import Pool
 from app.ports.store import Store
@@ -112,9 +113,12 @@ def build_watchdog(config: Config) -> Watchdog:
     return OpenedByFirstFeed(timeout_kept(path, wanted), lambda: DeviceWatchdog(path, wanted))
 
 
-def build_fence_agents(config: Config) -> FenceAgent:
-    """The fence agents of all nodes: any node may be the coordinator."""
-    return FenceAgent("power", {d.node: FenceDevice(d.command, d.options) for d in config.fence_devices})
+def build_fence_methods(config: Config) -> FenceMethods:
+    """The fence agents of all nodes, a method for each level: any node may be the coordinator."""
+    levels: dict[int, dict[str, list[FenceDevice]]] = {}
+    for d in config.fence_devices:
+        levels.setdefault(d.level, {}).setdefault(d.node, []).append(FenceDevice(d.command, d.options))
+    return tuple(FenceAgent(method_of_level(level), those) for level, those in sorted(levels.items()))
 
 
 def node_facts(config: Config, watchdog_seconds: float | None) -> NodeFacts:
@@ -165,7 +169,7 @@ class AgentProcess:
             membership=self._membership,
             hypervisor=self._hypervisor,
             watchdog=self._watchdog,
-            fence_methods=(build_fence_agents(config),),
+            fence_methods=build_fence_methods(config),
             pools=build_pools(config, registry),
             workers=self._workers,
             check_health=DiskCheck(directories),
@@ -216,10 +220,23 @@ class AgentProcess:
             deliver_due(self._store, delivery, self._clock, delays_seconds)
 
 
+class SeenMembers:
+    """A sink of membership that keeps who is a member now."""
+
+    def __init__(self) -> None:
+        self.members: frozenset[str] = frozenset()
+
+    def __call__(self, event: MembershipEvent) -> None:
+        """From the membership's own thread."""
+        if isinstance(event, MembershipChanged):
+            self.members = event.members
+
+
 def serve_api(config: Config, stop: threading.Event) -> None:
     """The API on its address and its socket, until `stop`."""
     membership = build_membership(config, agent=False)
-    membership.start(lambda _event: None)
+    seen = SeenMembers()
+    membership.start(seen)
     store = build_store(config)
     registry = Registry.load()
     deps = ApiDeps(
@@ -229,6 +246,7 @@ def serve_api(config: Config, stop: threading.Event) -> None:
         admission=registry.admission_votes(),
         placement=registry.placement_advice(),
         local_pools=frozenset(p.name for p in config.pools if not p.shared),
+        members=lambda: seen.members,
     )
     servers = [ApiServer(create_api(deps), **where) for where in _listens(config)]
     for server in servers:

@@ -114,9 +114,13 @@ class RecoverySection(_Section):
 
 
 class FenceDeviceSection(_Section):
-    """A fence agent of `node`: its command, and the options it gets as key=value on stdin."""
+    """A fence agent of `node`: its command, and the options it gets as key=value on stdin.
+
+    Devices of one `level` must all be off (one for each power supply); the next level is tried when one has failed.
+    """
 
     node: str
+    level: int = Field(1, ge=1, le=9)
     command: tuple[str, ...] = Field(min_length=1)
     options: dict[str, str] = {}
 
@@ -182,7 +186,10 @@ class Config(_Section):
     @property
     def coordinator_settings(self) -> CoordinatorSettings:
         """What the coordinator decides with."""
-        methods = {d.node: ("power",) for d in self.fence_devices}
+        levels: dict[str, set[int]] = {}
+        for d in self.fence_devices:
+            levels.setdefault(d.node, set()).add(d.level)
+        methods = {node: tuple(map(method_of_level, sorted(those))) for node, those in levels.items()}
         return CoordinatorSettings(
             times=self.fencing_times,
             fence_methods=methods,
@@ -224,6 +231,11 @@ def _with_layout(raw: dict[str, Any], directory: Path) -> dict[str, Any]:
         "membership": {"driver": "corosync", "members": members},
     }
     return {**found, **raw}
+
+
+def method_of_level(level: int) -> str:
+    """The fencing method of that level: `power`, `power2`, ..."""
+    return "power" if level == 1 else f"power{level}"
 
 
 def load_config(path: Path) -> Config:

@@ -5,6 +5,7 @@ import json
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Annotated, Any, TypeVar
+from urllib.parse import quote
 
 import structlog
 from fastapi import Depends, Request
@@ -17,6 +18,7 @@ from app.domain.errors import DomainError
 from app.domain.records import Project, Token
 from app.ports.store import StoreUnavailable, Transaction
 from app.services.authenticate import authenticate, project_of, require_operator
+from app.services.load_view import current_settings
 from app.services.record_audit import record_audit
 from app.services.refusals import Unauthorized
 from app.services.repeat_request import OPERATORS, answer_to, keep_answer, kept_answer
@@ -26,6 +28,8 @@ log = structlog.get_logger(__name__)
 T = TypeVar("T")
 B = TypeVar("B", bound="Body")
 _TOKEN_MAX = 512
+#: who disarmed automation, since when and why, percent-encoded; absent while it is armed
+DISARMED = "Holdfast-Disarmed"
 
 
 class Body(BaseModel):
@@ -69,6 +73,7 @@ class _Outcome:
     status: int
     body: str
     done: Done | None = None
+    headers: tuple[tuple[str, str], ...] = ()
 
 
 class Call:
@@ -90,7 +95,15 @@ class Call:
 
     def read(self, work: Callable[[Transaction, Caller], T]) -> T:
         """Do `work` for a caller who may read."""
-        return self._deps.store.run(lambda tx: work(tx, self._let_in(tx, writes=False)))
+
+        def read(tx: Transaction) -> T:
+            caller = self._let_in(tx, writes=False)
+            answer = work(tx, caller)
+            if isinstance(answer, Response):
+                answer.headers.update(_disarmed(tx, caller))
+            return answer
+
+        return self._deps.store.run(read)
 
     def write(self, kind: type[B], work: Callable[[Transaction, Caller, B], Done]) -> Response:
         """Do `work` with the parsed body, once per idempotency key. A refusal is audited in its own transaction."""
@@ -101,7 +114,7 @@ class Call:
             raise
         if outcome.done is not None and outcome.done.look:
             self._signal(outcome.done.look_at)
-        headers = {"Idempotency-Replayed": "true"} if outcome.done is None else {}
+        headers = {"Idempotency-Replayed": "true"} if outcome.done is None else dict(outcome.headers)
         if not outcome.body:
             return Response(status_code=outcome.status, headers=headers)
         return Response(outcome.body, outcome.status, headers, media_type="application/json")
@@ -120,7 +133,8 @@ class Call:
             shown = {**(done.body or {}), **dict.fromkeys(done.secret)}
             keep_answer(tx, answer_to(owner, key, self._sha256(), done.status, json.dumps(shown), self.now))
         self._audit(tx, caller, done.status, done.details)
-        return _Outcome(done.status, "" if done.body is None else json.dumps(done.body), done)
+        text = "" if done.body is None else json.dumps(done.body)
+        return _Outcome(done.status, text, done, tuple(_disarmed(tx, caller).items()))
 
     def _let_in(self, tx: Transaction, *, writes: bool) -> Caller:
         token = authenticate(tx, self._token_text, self.now, writes=writes)
@@ -177,6 +191,17 @@ class Call:
             self._deps.signal(vm_id)
         except Exception as error:  # noqa: BLE001
             log.warning("the agents were not told, they find it at their next sweep", error=str(error))
+
+
+def _disarmed(tx: Transaction, caller: Caller) -> dict[str, str]:
+    """Every answer to an operator says so while automation is disarmed, in a header: nobody may overlook it."""
+    if caller.token.scope != "admin":
+        return {}
+    settings = current_settings(tx)
+    if settings.armed:
+        return {}
+    since = f"{settings.disarmed_at:%F %T} UTC" if settings.disarmed_at else "an unknown time"
+    return {DISARMED: quote(f"by {settings.disarmed_by} since {since}: {settings.disarmed_reason}")}
 
 
 def _bearer(request: Request) -> str:

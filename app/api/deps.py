@@ -32,6 +32,7 @@ class ApiDeps:
 
     `admission` votes on each new VM, see `holdfast_admit_vm`; `placement` is what plugins add to placement.
     `local_pools`: those that only one node reaches.
+    `members()` are the nodes that Corosync sees right now.
     """
 
     store: Store
@@ -41,3 +42,4 @@ class ApiDeps:
     settings: ApiSettings = ApiSettings()
     placement: PlacementAdvice | None = None
     local_pools: frozenset[str] = frozenset()
+    members: Callable[[], frozenset[str]] = frozenset

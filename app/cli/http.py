@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Annotated, Any, NoReturn
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 import httpx
 import typer
@@ -55,6 +55,7 @@ class Api:
 
     def __init__(self, http: httpx.Client) -> None:
         self._http = http
+        self._said_disarmed = False
 
     def get(self, path: str, **params: object) -> Json:
         """One object."""
@@ -101,6 +102,7 @@ class Api:
 
     def _call(self, method: str, path: str, **arguments: Any) -> Json:
         answer = self._ask(method, path, **arguments)
+        self._say_disarmed(answer.headers.get("Holdfast-Disarmed", ""))
         try:
             body = answer.json() if answer.content else {}
         except ValueError:
@@ -113,6 +115,12 @@ class Api:
         if not answer.is_success:
             refused(answer.status_code, body)
         return body
+
+    def _say_disarmed(self, said: str) -> None:
+        """Loudly, on stderr, once for each command: whoever looks at this cluster must know."""
+        if said and not self._said_disarmed:
+            self._said_disarmed = True
+            sys.stderr.write(f"*** AUTOMATION IS DISARMED {unquote(said)} -- `holdfast cluster arm` ends this ***\n")
 
     def _ask(self, method: str, path: str, **arguments: Any) -> httpx.Response:
         for attempt in range(1, TRIES + 1):

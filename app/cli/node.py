@@ -5,10 +5,12 @@ from typing import Annotated
 import typer
 
 from app.cli.drain import say_drain, wait_for_drain
-from app.cli.http import DEFAULT_API, REFUSED, ApiOption, Json, TokenOption, connect, segment
+from app.cli.http import DEFAULT_API, REFUSED, ApiOption, Json, TokenOption, connect, fail, segment
 from app.cli.output import JsonOption, say_facts, say_json, say_table
 
-app = typer.Typer(help="Nodes: list, show, cordon, uncordon, drain, return, paths.", no_args_is_help=True)
+app = typer.Typer(
+    help="Nodes: list, show, cordon, uncordon, drain, return, paths, confirm-dead, release.", no_args_is_help=True
+)
 Name = Annotated[str, typer.Argument(help="The node's name.", show_default=False)]
 
 
@@ -20,11 +22,22 @@ def list_nodes(api: ApiOption = DEFAULT_API, token: TokenOption = "", as_json: J
     if as_json:
         say_json(rows)
         return
-    columns = ("node", "address", "role", "state", "maintenance", "health", "VMs", "memory used", "memory free")
+    columns = (
+        "node",
+        "address",
+        "role",
+        "state",
+        "maintenance",
+        "quarantined until",
+        "health",
+        "VMs",
+        "memory used",
+        "memory free",
+    )
     shown = (
         (
-            r["name"], r["address"], r["role"], r["state"], r["maintenance"], r["health"], r["vms"],
-            f"{r['memory_used_mib']} MiB", f"{r['memory_free_mib']} MiB",
+            r["name"], r["address"], r["role"], r["state"], r["maintenance"], r["quarantined_until"], r["health"],
+            r["vms"], f"{r['memory_used_mib']} MiB", f"{r['memory_free_mib']} MiB",
         )
         for r in rows
     )  # fmt: skip
@@ -126,6 +139,49 @@ def paths(name: Name, api: ApiOption = DEFAULT_API, token: TokenOption = "", as_
     columns = ("target", "path", "up", "active", "latency", "since", "reason")
     shown = ((r["target"], r["name"], r["up"], r["active"], _latency(r), r["changed"], r["reason"]) for r in rows)
     say_table(columns, shown)
+
+
+@app.command("confirm-dead")
+def confirm_dead(
+    name: Name,
+    reason: Annotated[str, typer.Option("--reason", help="How you know; kept with the incident.", show_default=False)],
+    sure: Annotated[
+        bool, typer.Option("--yes-it-is-dead", help="Do not ask for the node's name to be typed again.")
+    ] = False,
+    api: ApiOption = DEFAULT_API,
+    token: TokenOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Say that a lost node is dead, when no fence device and no watchdog can prove it.
+
+    Its VMs are started elsewhere on your word alone. If it still runs, they run twice and destroy their data.
+    """
+    if not sure:
+        typer.echo(
+            f"The VMs of {name} will be started on other nodes on your word alone.\n"
+            f"If {name} still runs, or comes back while it is cut off, they RUN TWICE and DESTROY THEIR DATA.\n"
+            "Go there, and see that it has no power.",
+            err=True,
+        )
+        if typer.prompt(f"Type the name of the node that is dead ({name})", err=True) != name:
+            fail("that is another name: nothing was done", REFUSED)
+    with connect(api, token) as cloud:
+        row = cloud.post(f"/admin/v1/nodes/{segment(name)}/confirm-dead", {"reason": reason})["node"]
+    if as_json:
+        say_json(row)
+    else:
+        typer.echo(f"{row['name']} counts as dead: its VMs are started elsewhere (holdfast incident list)")
+
+
+@app.command()
+def release(name: Name, api: ApiOption = DEFAULT_API, token: TokenOption = "", as_json: JsonOption = False) -> None:
+    """Let a quarantined node host again, and forget its losses."""
+    with connect(api, token) as cloud:
+        row = cloud.post(f"/admin/v1/nodes/{segment(name)}/release")["node"]
+    if as_json:
+        say_json(row)
+    else:
+        typer.echo(f"{row['name']} is not quarantined")
 
 
 def _latency(row: Json) -> str:

@@ -221,6 +221,43 @@ class Fence:
 
 
 @dataclass(frozen=True, slots=True)
+class ReadFence:
+    """Read the state of the node's devices of that method, nothing else -> FenceRead."""
+
+    epoch: int
+    node: str
+    method: str
+    timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class VoidProof:
+    """The proof of that method was false: back to fencing, and say so loudly -> Written("void")."""
+
+    epoch: int
+    node: str
+    method: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class HoldFence:
+    """The storm guard holds the fence of this node: write it down, once, and tell operators -> Written("hold")."""
+
+    epoch: int
+    node: str
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndQuarantine:
+    """The quarantine of the node is over -> Written("release")."""
+
+    epoch: int
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
 class NoteStep:
     """Write a step into the open incident of the node -> Written("note")."""
 
@@ -299,6 +336,10 @@ Action = (
     | OpenIncident
     | CancelIncident
     | Fence
+    | ReadFence
+    | VoidProof
+    | HoldFence
+    | EndQuarantine
     | NoteStep
     | RecordProof
     | CommitPlan

@@ -20,6 +20,16 @@ class IncidentPhase(StrEnum):
     CLOSED = "closed"
 
 
+#: (phase, what happened) -> new phase. Anything not listed is a defect and raises.
+PHASES: dict[tuple[IncidentPhase, str], IncidentPhase] = {
+    (IncidentPhase.FENCING, "proven"): IncidentPhase.PLANNING,
+    (IncidentPhase.FENCING, "returned"): IncidentPhase.CLOSED,
+    (IncidentPhase.PLANNING, "void"): IncidentPhase.FENCING,
+    (IncidentPhase.PLANNING, "planned"): IncidentPhase.STARTING,
+    (IncidentPhase.STARTING, "finished"): IncidentPhase.CLOSED,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One step of an incident: what happened, when (UTC), and the facts that explain it."""
@@ -51,6 +61,10 @@ class Incident:
     proof: Proof | None = None
     outcome: str = ""
     steps: tuple[Step, ...] = ()
+
+    def after(self, what: str) -> IncidentPhase:
+        """The phase after `what` happened; KeyError when the table does not allow it."""
+        return PHASES[self.phase, what]
 
 
 @dataclass(frozen=True, slots=True)

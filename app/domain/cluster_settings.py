@@ -9,7 +9,8 @@ class ClusterSettings:
     """`armed` False freezes all automation. Shares are 0..1, ratios 1 and more, times seconds.
 
     `guarantee`: so many node failures must stay survivable; what would break that is refused. 0: no promise.
-    `storm_share`: no fence is begun while more than this share of the nodes is lost.
+    `storm_share`: no fence is begun while more than this share of the nodes is lost, unless an operator has lifted that
+    guard until `storm_lifted_until`.
     `quarantine_losses` losses within `quarantine_window_seconds` keep a node out for `quarantine_seconds`.
     """
 
@@ -31,3 +32,4 @@ class ClusterSettings:
     #: VMs of recoveries that start at the same time in the whole cluster; 0: no cap but each node's own
     starts_max: int = 0
     rebalance: bool = False
+    storm_lifted_until: datetime | None = None

@@ -13,11 +13,13 @@ Invariants:
 * nothing is decided on a view that was read before our last write was finished;
 * outside of a quorate partition nothing is decided at all;
 * an agent that was stopped for a while (frozen, starved), or whose Corosync hangs, decides nothing on what it knew
-  before.
+  before;
+* while an operator has disarmed the cluster nothing is decided; on arming it goes on by level, with new proofs.
 """
 
 from collections.abc import Sequence
 
+from app.domain import coordinator_fencing
 from app.domain import coordinator_rules as rules
 from app.domain.actions import Action, Campaign, LoadView, SendSignal
 from app.domain.cluster import ClusterView
@@ -28,6 +30,7 @@ from app.domain.events import (
     EpochWon,
     Event,
     FenceAttempted,
+    FenceRead,
     GroupChanged,
     MembershipChanged,
     SignalReceived,
@@ -107,7 +110,9 @@ def _take_in(
         case StoreLost(what):
             return _store_lost(state, now, what, settings)
         case FenceAttempted():
-            return rules.fence_attempted(state, now, event, settings)
+            return coordinator_fencing.fence_attempted(state, now, event, settings)
+        case FenceRead():
+            return coordinator_fencing.fence_read(state, event)
         case _:
             return state
 

@@ -9,10 +9,17 @@ from app.domain.rebalance import RebalanceSettings
 
 @dataclass(frozen=True, slots=True)
 class CoordinatorSettings:
-    """All in seconds. `fence_methods` names for each node the configured methods, in the order of their levels."""
+    """All in seconds. `fence_methods` names for each node its levels of power fencing, in the order in which they are
+    tried; `fence_beside` the methods that are tried beside them on every node (`storage`)."""
 
     times: FencingTimes = field(default_factory=FencingTimes)
     fence_methods: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    fence_beside: tuple[str, ...] = ()
+    #: a plan waits so long for the device to be read once more; one that cannot be read then (it died with the node)
+    #: does not hold up the recovery
+    confirm_seconds_max: float = 3.0
+    #: how long Corosync may take to drop a node that was fenced while it was a member; after that its proof is void
+    leave_seconds_max: float = 10.0
     view_interval_seconds: float = 2.0
     lead_interval_seconds: float = 1.0
     leader_silence_seconds: float = 4.0

@@ -114,3 +114,8 @@ def stepped_down(state: CoordinatorState) -> CoordinatorState:
     if not state.leading and not state.campaigning:
         return state
     return replace(state, epoch=None, view=None, view_loading=False, writing=frozenset(), fences={})
+
+
+def begin_write(state: CoordinatorState, what: str, node: str) -> CoordinatorState:
+    """A write about the node is in flight; it is known as "kind:node"."""
+    return replace(state, writing=state.writing | {f"{what}:{node}"})

@@ -127,6 +127,7 @@ class DesiredLoaded:
 
     `asked_at` is when the reading began: the answer may not be trusted for anything that happened after it.
     `gates`: VMs that must not start yet, and why, see `start_gates`.
+    `armed` False: an operator has frozen all automation.
     """
 
     node: Node | None
@@ -135,6 +136,7 @@ class DesiredLoaded:
     #: VMs of other nodes that are migrating to this one
     incoming: tuple[Vm, ...] = ()
     gates: Mapping[int, str] = field(default_factory=dict)
+    armed: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -201,6 +203,17 @@ class FenceAttempted:
     error: str = ""
 
 
+@dataclass(frozen=True, slots=True)
+class FenceRead:
+    """A device was read again after its proof: `off` None when it could not be read, `said` is what it said."""
+
+    epoch: int
+    node: str
+    method: str
+    off: bool | None
+    said: str = ""
+
+
 Event = (
     MembershipChanged
     | GroupChanged
@@ -218,4 +231,5 @@ Event = (
     | EpochLost
     | Written
     | FenceAttempted
+    | FenceRead
 )

@@ -1,9 +1,15 @@
 """The chain of proofs: how the coordinator comes to know that a lost node can no longer write.
 
-Every configured method is tried at once and again after a pause until one proves it; beside them runs
-the clock of the node's own watchdog. Whichever proves first counts. "Probably fenced" is not fenced: a
-method that ends without having *seen* the node off proves nothing, and time proves something only about a
-node whose agent had reported an armed watchdog.
+Power is cut by levels, as in Pacemaker's fencing topology: the devices of one level must all be off (a server with two
+power supplies has two), and the next level is tried when one has failed; after the last comes the first again, for
+ever. Beside the levels run the methods of the pools (`storage`) and the clock of the node's own watchdog; an operator's
+word counts as well. Whichever proves first counts. "Probably fenced" is not fenced: a method that ends without having
+*seen* the node off proves nothing, and time proves something only about a node whose agent had reported an armed
+watchdog.
+
+A proof by a device is read again until the plan is committed. A device that said "off" and later reads "on" has lied,
+and so has any proof of a node that is seen in the membership afterwards: the proof is void, and in this incident that
+device is believed no more.
 
 Why time is a proof. The node feeds its watchdog only while it is quorate and a signal that it sent itself at most
 `ring_silence_seconds` ago came round the ring, or when it has verified that none of its VMs runs but those that it
@@ -25,7 +31,10 @@ coordinator's d counts only while it watches: an agent that was stopped itself b
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from app.domain.cluster import Proof
+from app.domain.cluster import Incident, Proof
+
+#: steps of an incident that later decisions read: a proof that was false, an operator's word, and its refusal
+VOID, CONFIRMED, REFUSED = "proof-void", "confirmed-dead", "confirm-refused"
 
 #: by how much of a time the clocks of two healthy nodes may disagree on it: 500 ppm each, one fast and one slow
 CLOCK_DRIFT = 0.001
@@ -61,9 +70,25 @@ class FenceProgress:
 
     in_flight: frozenset[str] = frozenset()
     next_try_at: Mapping[str, float] = field(default_factory=dict)
-    failures: int = 0
+    failures_of: Mapping[str, int] = field(default_factory=dict)
     last_error: str = ""
     proof: Proof | None = None
+    #: when we first held the proof, the method that is being read again, and what that has said since
+    proven_at: float | None = None
+    reading: str = ""
+    read_due_at: float = 0.0
+    confirmed: bool = False
+    lied: str = ""
+
+    @property
+    def failures(self) -> int:
+        """Attempts of all methods that proved nothing."""
+        return sum(self.failures_of.values())
+
+    @property
+    def begun(self) -> bool:
+        """True when a device was asked for something already."""
+        return bool(self.in_flight or self.next_try_at)
 
     def attempted(self, method: str, proof: Proof | None, now: float, times: FencingTimes) -> "FenceProgress":
         """The progress after `method` ended. A first proof is kept."""
@@ -71,14 +96,30 @@ class FenceProgress:
             self,
             in_flight=self.in_flight - {method},
             next_try_at={**self.next_try_at, method: now + times.retry_seconds},
-            failures=self.failures + (proof is None),
+            failures_of={**self.failures_of, method: self.failures_of.get(method, 0) + (proof is None)},
             proof=self.proof or proof,
         )
 
 
-def methods_due(progress: FenceProgress, methods: tuple[str, ...], now: float) -> tuple[str, ...]:
-    """The methods to start now: not in flight, and past their pause."""
-    return tuple(m for m in methods if m not in progress.in_flight and progress.next_try_at.get(m, now) <= now)
+def methods_due(
+    progress: FenceProgress, levels: tuple[str, ...], beside: tuple[str, ...], now: float
+) -> tuple[str, ...]:
+    """The methods to start now: one level at a time, of those that failed least the first; and all those beside."""
+    free = [m for m in beside if m not in progress.in_flight]
+    if levels and not progress.in_flight.intersection(levels):
+        free.insert(0, min(levels, key=lambda m: progress.failures_of.get(m, 0)))
+    return tuple(m for m in free if progress.next_try_at.get(m, now) <= now)
+
+
+def distrusted(incident: Incident) -> frozenset[str]:
+    """The methods whose proof turned out to be false in this incident."""
+    return frozenset(s.detail.partition(":")[0] for s in incident.steps if s.what == VOID)
+
+
+def word_of_operator(incident: Incident) -> str:
+    """Who said that the node is dead, and why; empty when nobody did, or when it was refused or proven false since."""
+    words = [s for s in incident.steps if s.what in (CONFIRMED, REFUSED, VOID)]
+    return words[-1].detail if words and words[-1].what == CONFIRMED else ""
 
 
 def proof_by_time(absent_seconds: float, watchdog_seconds: float | None, times: FencingTimes) -> Proof | None:

@@ -87,10 +87,10 @@ def _take_in(state: NodeAgentState, now: float, event: Event, settings: NodeAgen
             return moves.listed(state, now)
         case HypervisorLost(error):
             return replace(state, domains=None, listing=False, hypervisor_error=error)
-        case DesiredLoaded(node, vms, asked_at, incoming, gates):
+        case DesiredLoaded(node, vms, asked_at, incoming, gates, armed):
             state = replace(
                 state, node=node, desired={v.id: v for v in vms}, desired_at=asked_at, loading=False, report_due=True,
-                store_error="", incoming={v.id: v for v in incoming}, gates=gates,
+                store_error="", incoming={v.id: v for v in incoming}, gates=gates, armed=armed,
                 gated_since={vm_id: state.gated_since.get(vm_id, now) for vm_id in gates},
             )  # fmt: skip
             return moves.desired(state)

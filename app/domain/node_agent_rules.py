@@ -22,7 +22,7 @@ from app.domain.node import NodeState
 from app.domain.node_agent_state import NodeAgentSettings, NodeAgentState
 from app.domain.policy import QuorumLoss
 from app.domain.replace import replace
-from app.domain.vm import Desired, PowerSeen, StopMode, Vm
+from app.domain.vm import FROZEN, Desired, PowerSeen, StopMode, Vm, was_up
 
 
 def guard_quorum(
@@ -169,6 +169,8 @@ def _wanted(
 ) -> NodeAgentState:
     if fact is None or fact.state not in UP:
         return _start(state, now, vm, settings, actions)
+    if not state.armed and ends.open_ending(state, vm) is not None:
+        return state
     if ends.open_ending(state, vm) is not None and vm.resets_wanted <= _resets(state, vm):
         return ends.act_on_what_is_left(state, vm, fact, settings, actions)
     if fact.state is DomainState.PANICKED:
@@ -191,6 +193,8 @@ def _start(
     trouble = state.trouble.get(vm.id)
     if trouble is not None and trouble.generation == vm.generation and now < trouble.retry_at:
         return state
+    if not state.armed and was_up(vm):
+        return state  # to start what went down by itself is automation, and that is frozen
     if ends.waits(state, now, vm, settings) or gated(state, now, vm, settings):
         return state
     promised = ends.leaves(state, vm) or (trouble is not None and trouble.failures >= settings.start_tries_max)
@@ -231,6 +235,8 @@ def rejoin(state: NodeAgentState, now: float, actions: list[Action]) -> NodeAgen
     """A fenced node that came back asks to host again, once it runs nothing and forgot everything stale."""
     node, domains = state.node, state.domains
     if node is None or node.state is not NodeState.FENCED or state.rejoining or now < state.store_retry_at:
+        return state
+    if node.quarantined_until is not None:
         return state
     idle = not state.working and not state.destroying
     clean = domains is not None and idle and all(keeps(state, fact) for fact in domains.values())
@@ -279,6 +285,8 @@ def _seen(state: NodeAgentState, now: float, vm: Vm, settings: NodeAgentSettings
         return replace(seen, power=power, verified=alive, error=error)
     if state.working.get(vm.id) == "start":
         return replace(seen, power=PowerSeen.STARTING)
+    if not state.armed and vm.wants_to_run and was_up(vm):
+        return replace(seen, error=FROZEN)
     trouble = state.trouble.get(vm.id)
     if vm.wants_to_run and trouble is not None and trouble.generation == vm.generation:
         final = trouble.failures >= settings.start_tries_max and now < trouble.retry_at

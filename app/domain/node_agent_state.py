@@ -127,6 +127,7 @@ class NodeAgentState:
     hypervisor_error: str = ""
 
     node: Node | None = None
+    armed: bool = True
     desired: Mapping[int, Vm] | None = None
     incoming: Mapping[int, Vm] = field(default_factory=dict)
     desired_at: float = -1.0

@@ -168,6 +168,16 @@ class Vm:
         return self.seen_current and self.observed.power is PowerSeen.RUNNING and self.observed.verified_at is not None
 
 
+#: what its node says of a VM that went down by itself while an operator had disarmed automation
+FROZEN = "not started again: automation is disarmed"
+
+
+def was_up(vm: Vm) -> bool:
+    """True when the present placement was seen up, and nobody has asked for a new start of it since."""
+    up = vm.observed.power in (PowerSeen.RUNNING, PowerSeen.PAUSED) or vm.observed.error == FROZEN
+    return vm.seen_current and (up or vm.observed.ended != "")
+
+
 def no_longer_moving(vm: Vm, *, tries: int = 0, error: str = "") -> Vm:
     """The VM with no migration under way; what failed so far is remembered as told."""
     left = Migration(vm.migration.generation, tries=tries, error=error)

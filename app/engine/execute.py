@@ -15,16 +15,25 @@ from app.domain.errors import Conflict, StaleEpoch
 from app.domain.events import Event
 from app.engine.ports import AgentPorts
 from app.engine.vm_work import vm_work
-from app.ports.fencing import FenceFailed
+from app.ports.fencing import FenceFailed, FenceMethod
 from app.ports.hypervisor import HypervisorError
 from app.ports.store import StoreUnavailable, Transaction
 from app.services.begin_migration import commit_moves
 from app.services.commit_plan import commit_plan
 from app.services.epoch import win_epoch
 from app.services.finish_migration import end_migration, note_migration
-from app.services.incidents import cancel_incident, close_incident, note_step, open_incident, record_proof
+from app.services.incidents import (
+    cancel_incident,
+    close_incident,
+    hold_fence,
+    note_step,
+    open_incident,
+    record_proof,
+    void_proof,
+)
 from app.services.leave_node import release_vm
 from app.services.load_view import load_desired, load_incoming, load_view
+from app.services.quarantine import end_quarantine
 from app.services.rejoin_node import rejoin_node
 from app.services.report_observed import report_observed
 
@@ -61,6 +70,8 @@ def execute(action: do.Action, ports: AgentPorts) -> None:
             ports.workers.submit(lane, lambda: vm_work(action, ports))
         case do.Fence() as fence:
             ports.workers.submit(f"fence-{fence.node}-{fence.method}", lambda: _fence(ports, fence))
+        case do.ReadFence() as read:
+            ports.workers.submit(f"fence-{read.node}-read", lambda: _read_fence(ports, read))
         case do.Campaign():
             ports.workers.submit("lead", lambda: _store("campaign", _campaign(ports)))
         case do.LoadView():
@@ -73,6 +84,9 @@ def execute(action: do.Action, ports: AgentPorts) -> None:
             | do.CommitPlan()
             | do.CommitMoves()
             | do.CloseIncident()
+            | do.VoidProof()
+            | do.HoldFence()
+            | do.EndQuarantine()
         ):
             ports.workers.submit("lead", lambda: _lead(ports, action))
         case _:
@@ -114,8 +128,8 @@ def _load_desired(ports: AgentPorts) -> Callable[[], Event]:
     def work() -> Event:
         asked_at = ports.clock.monotonic()
         me = ports.facts.name
-        (node, vms, gates), incoming = ports.store.run(lambda tx: (load_desired(tx, me), load_incoming(tx, me)))
-        return fact.DesiredLoaded(node, vms, asked_at, incoming, gates)
+        (node, vms, gates, armed), incoming = ports.store.run(lambda tx: (load_desired(tx, me), load_incoming(tx, me)))
+        return fact.DesiredLoaded(node, vms, asked_at, incoming, gates, armed)
 
     return work
 
@@ -201,12 +215,18 @@ def _lead_write(ports: AgentPorts, action: do.Action) -> tuple[str, str, Callabl
             return "moves", "", lambda tx: commit_moves(tx, epoch, moves, now)
         case do.CloseIncident(epoch, node, incident_id):
             return "close", node, lambda tx: close_incident(tx, epoch, incident_id, now)
+        case do.VoidProof(epoch, node, method, why):
+            return "void", node, lambda tx: void_proof(tx, epoch, node, method, why, now)
+        case do.HoldFence(epoch, node, why):
+            return "hold", node, lambda tx: hold_fence(tx, epoch, node, why, now)
+        case do.EndQuarantine(epoch, node):
+            return "release", node, lambda tx: end_quarantine(tx, epoch, node, now)
         case _:
             raise TypeError(f"not a coordinator's write: {action}")
 
 
 def _fence(ports: AgentPorts, fence: do.Fence) -> Sequence[Event]:
-    method = next((m for m in ports.fence_methods if m.name == fence.method and m.covers(fence.node)), None)
+    method = _method(ports, fence.method, fence.node)
     if method is None:
         error = f"no fence device of method {fence.method} is configured for {fence.node}"
         return (fact.FenceAttempted(fence.epoch, fence.node, fence.method, None, error),)
@@ -218,3 +238,21 @@ def _fence(ports: AgentPorts, fence: do.Fence) -> Sequence[Event]:
         text = _unexpected("fencing", error)
         return (fact.FenceAttempted(fence.epoch, fence.node, fence.method, None, text),)
     return (fact.FenceAttempted(fence.epoch, fence.node, fence.method, proof),)
+
+
+def _read_fence(ports: AgentPorts, read: do.ReadFence) -> Sequence[Event]:
+    method = _method(ports, read.method, read.node)
+    if method is None:
+        return (fact.FenceRead(read.epoch, read.node, read.method, None, "no such device is configured"),)
+    try:
+        seen = method.read(read.node, read.timeout_seconds)
+    except FenceFailed as failed:
+        return (fact.FenceRead(read.epoch, read.node, read.method, None, str(failed)),)
+    except Exception as error:  # noqa: BLE001
+        text = _unexpected("reading a fence device", error)
+        return (fact.FenceRead(read.epoch, read.node, read.method, None, text),)
+    return (fact.FenceRead(read.epoch, read.node, read.method, seen.off, seen.said),)
+
+
+def _method(ports: AgentPorts, name: str, node: str) -> FenceMethod | None:
+    return next((m for m in ports.fence_methods if m.name == name and m.covers(node)), None)

@@ -9,13 +9,13 @@ from app.domain.node import NodeState
 from app.domain.records import ClusterEvent
 from app.domain.vm import no_longer_moving
 from app.ports.store import Transaction
-from app.services.epoch import hold_epoch
+from app.services.epoch import hold_armed_epoch
 from app.services.incidents import node_named
 
 
 def commit_moves(tx: Transaction, epoch: int, plan: MovePlan, now: datetime) -> None:
     """What has changed under the plan is left out: the next view tells what it is now."""
-    hold_epoch(tx, epoch)
+    hold_armed_epoch(tx, epoch)
     for begin in plan.begin:
         _begin(tx, begin, now)
     for cancel in plan.cancel:

@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import datetime
 
-from app.domain.cluster import Incident, IncidentPhase, Step
+from app.domain.cluster import Incident, Step
 from app.domain.errors import Conflict
 from app.domain.node import NodeState
 from app.domain.records import ClusterEvent
@@ -11,7 +11,7 @@ from app.domain.recovery import Assignment, RecoveryPlan, Stays, Unplaced
 from app.domain.vm import PowerSeen, Vm, no_longer_moving
 from app.ports.store import Transaction
 from app.services.emit_event import emit_event
-from app.services.epoch import hold_epoch
+from app.services.epoch import hold_armed_epoch
 from app.services.incidents import add_steps, early_incident, node_named
 
 
@@ -20,7 +20,7 @@ def commit_plan(tx: Transaction, epoch: int, plan: RecoveryPlan, now: datetime) 
 
     A plan for a node needs that node's proof in its incident; without one this raises and writes nothing.
     """
-    hold_epoch(tx, epoch)
+    hold_armed_epoch(tx, epoch)
     incident = _fenced_incident(tx, plan.node) if plan.node else None
     steps = [_assign(tx, plan, a, incident, now) for a in plan.assigned]
     steps += [s for u in plan.unplaced if (s := _strand(tx, plan, u, incident, now))]
@@ -34,7 +34,7 @@ def commit_plan(tx: Transaction, epoch: int, plan: RecoveryPlan, now: datetime) 
             tx.nodes.save(replace(node, state=node.after("fenced")))
         planned = f"{len(plan.assigned)} VMs assigned, {len(plan.unplaced)} unplaced, {len(plan.released)} left off"
         planned += f", {len(plan.stays)} wait for {plan.node}" if plan.stays else ""
-        started = replace(incident, phase=IncidentPhase.STARTING)
+        started = replace(incident, phase=incident.after("planned"))
         add_steps(tx, started, [Step(now, "planned", planned, node=plan.node), *steps])
 
 
@@ -62,6 +62,8 @@ def _assign(tx: Transaction, plan: RecoveryPlan, a: Assignment, incident: Incide
         raise Conflict(f"{a.node} is {node.state.value} now: plan again")
     if node.leaving:
         raise Conflict(f"{a.node} is being shut down now: plan again")
+    if node.quarantined_until is not None:
+        raise Conflict(f"{a.node} is quarantined now: plan again")
     tx.nodes.save(replace(node, placements=node.placements + 1))
     failed = vm.failed_nodes
     if vm.given_up and vm.node:

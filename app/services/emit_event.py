@@ -12,6 +12,8 @@ from app.ports.store import Transaction
 KINDS = (
     "vm.started", "vm.stopped", "vm.recovered", "vm.unplaced", "vm.deleted", "node.failed", "node.returned",
     "path.switched", "vm.crashed", "vm.panicked", "vm.hung", "vm.restarted", "vm.io_error",
+    "node.quarantined", "node.released", "path.switched", "storm_guard.held", "fence_device.failed",
+    "fence_device.recovered", "cluster.disarmed", "cluster.armed",
 )  # fmt: skip
 #: Standard Webhooks 1.0.0 asks for less than 20 kB
 _BODY_MAX_BYTES = 20_000

@@ -7,7 +7,7 @@ one that writes the row collides with the take-over and is refused.
 from dataclasses import replace
 from datetime import datetime
 
-from app.domain.errors import StaleEpoch
+from app.domain.errors import Conflict, StaleEpoch
 from app.domain.records import Epoch
 from app.ports.store import Transaction
 
@@ -35,3 +35,11 @@ def hold_epoch(tx: Transaction, epoch: int) -> None:
     if row.epoch != epoch:
         raise StaleEpoch(f"epoch {epoch} is over: {row.holder} holds {row.epoch}")
     tx.epochs.save(replace(row, writes=row.writes + 1))
+
+
+def hold_armed_epoch(tx: Transaction, epoch: int) -> None:
+    """The same for what automation decides: Conflict while an operator has disarmed the cluster."""
+    hold_epoch(tx, epoch)
+    settings = tx.settings.get(ROW_ID)
+    if settings is not None and not settings.armed:
+        raise Conflict(f"automation is disarmed by {settings.disarmed_by}: {settings.disarmed_reason}")

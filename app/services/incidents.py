@@ -5,10 +5,14 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from app.domain.cluster import Incident, IncidentPhase, Proof, Step
+from app.domain.fencing import VOID
 from app.domain.node import Node, NodeState
+from app.domain.records import ClusterEvent
+from app.domain.storm_guard import HELD
 from app.ports.store import Transaction
 from app.services.emit_event import emit_event
-from app.services.epoch import hold_epoch
+from app.services.epoch import hold_armed_epoch, hold_epoch
+from app.services.quarantine import note_loss
 
 
 def node_named(tx: Transaction, name: str) -> Node:
@@ -34,10 +38,10 @@ def add_steps(tx: Transaction, incident: Incident, steps: Iterable[Step]) -> Inc
 
 def open_incident(tx: Transaction, epoch: int, node: str, detected_seconds_ago: float, now: datetime) -> None:
     """Mark the node LOST and write its incident. From here on its agent starts nothing, if it still can read."""
-    hold_epoch(tx, epoch)
+    hold_armed_epoch(tx, epoch)
     row = node_named(tx, node)
     if row.state is NodeState.ONLINE:
-        tx.nodes.save(replace(row, state=row.after("absent")))
+        tx.nodes.save(note_loss(tx, replace(row, state=row.after("absent")), now))
     if row.state is NodeState.FENCED or early_incident(tx, node) is not None:
         return
     detected = now - timedelta(seconds=detected_seconds_ago)
@@ -48,25 +52,53 @@ def open_incident(tx: Transaction, epoch: int, node: str, detected_seconds_ago: 
 
 def cancel_incident(tx: Transaction, epoch: int, node: str, now: datetime) -> None:
     """The node came back before any proof: it may go on with what it has."""
-    hold_epoch(tx, epoch)
+    hold_armed_epoch(tx, epoch)
     row, incident = node_named(tx, node), early_incident(tx, node)
     if row.state is not NodeState.LOST or (incident is not None and incident.proof is not None):
         return
     tx.nodes.save(replace(row, state=row.after("returned")))
     if incident is not None:
-        closed = replace(incident, phase=IncidentPhase.CLOSED, closed_at=now, outcome="returned before it was fenced")
+        closed = replace(
+            incident, phase=incident.after("returned"), closed_at=now, outcome="returned before it was fenced"
+        )
         add_steps(tx, closed, [Step(now, "cancelled", "the node is back, no proof was had", node=node)])
     emit_event(tx, "node.returned", {"node": node}, now)
 
 
 def record_proof(tx: Transaction, epoch: int, node: str, proof: Proof, now: datetime) -> None:
     """Store the first proof; a second one changes nothing."""
-    hold_epoch(tx, epoch)
+    hold_armed_epoch(tx, epoch)
     incident = early_incident(tx, node)
     if incident is None or incident.proof is not None:
         return
-    proven = replace(incident, proof=proof, phase=IncidentPhase.PLANNING)
+    proven = replace(incident, proof=proof, phase=incident.after("proven"))
     add_steps(tx, proven, [Step(now, "fenced", f"{proof.method}: {proof.saw}", node=node)])
+
+
+def void_proof(tx: Transaction, epoch: int, node: str, method: str, why: str, now: datetime) -> None:
+    """Take a false proof back, and say so: its method is believed no more in this incident."""
+    hold_armed_epoch(tx, epoch)
+    incident = early_incident(tx, node)
+    if incident is None or incident.proof is None or incident.proof.method != method:
+        return
+    void = replace(incident, proof=None, phase=incident.after("void"))
+    text = f"{method}: {why}"
+    add_steps(tx, void, [Step(now, VOID, text, node=node)])
+    tx.events.add(
+        ClusterEvent(0, now, "fence.false-proof", f"the proof that {node} is off was false: {text}", node=node)
+    )
+    emit_event(tx, "fence_device.failed", {"node": node, "method": method, "error": f"false proof: {why}"}, now)
+
+
+def hold_fence(tx: Transaction, epoch: int, node: str, why: str, now: datetime) -> None:
+    """The storm guard holds this fence: written once in each incident."""
+    hold_armed_epoch(tx, epoch)
+    incident = early_incident(tx, node)
+    if incident is None or any(s.what == HELD for s in incident.steps):
+        return
+    add_steps(tx, incident, [Step(now, HELD, why, node=node)])
+    tx.events.add(ClusterEvent(0, now, "storm_guard.held", f"{node} is not fenced: {why}", node=node))
+    emit_event(tx, "storm_guard.held", {"node": node, "reason": why}, now)
 
 
 def note_step(tx: Transaction, epoch: int, node: str, what: str, detail: str, now: datetime) -> None:
@@ -89,5 +121,5 @@ def close_incident(tx: Transaction, epoch: int, incident_id: int, now: datetime)
     for vm in vms:
         tx.vms.save(replace(vm, incident_id=None))
     outcome = f"{sum(v.verified for v in vms)} VMs verified up"
-    closed = replace(incident, phase=IncidentPhase.CLOSED, closed_at=now, outcome=outcome)
+    closed = replace(incident, phase=incident.after("finished"), closed_at=now, outcome=outcome)
     add_steps(tx, closed, [Step(now, "closed", outcome, node=incident.node)])

@@ -34,13 +34,14 @@ def current_settings(tx: Transaction) -> ClusterSettings:
     return tx.settings.get(1) or ClusterSettings()
 
 
-def load_desired(tx: Transaction, node: str) -> tuple[Node | None, tuple[Vm, ...], Mapping[int, str]]:
-    """What an agent needs: its node's row (None before the first report), the VMs assigned to it, and which of them
-    must not start yet. What else that depends on is read only while something of this node is to come up.
+def load_desired(tx: Transaction, node: str) -> tuple[Node | None, tuple[Vm, ...], Mapping[int, str], bool]:
+    """What an agent needs: its node's row (None before the first report), the VMs assigned to it, which of them must
+    not start yet, and whether automation is armed. What else the gates depend on is read only while something of this
+    node is to come up.
     """
     rows = tx.nodes.where(name=node)
     mine = tuple(tx.vms.where(node=node))
-    return (rows[0] if rows else None), mine, _gates(tx, mine)
+    return (rows[0] if rows else None), mine, _gates(tx, mine), current_settings(tx).armed
 
 
 def load_incoming(tx: Transaction, node: str) -> tuple[Vm, ...]:

@@ -17,7 +17,7 @@ from app.domain.placement import why_not
 from app.domain.placement_advice import PlacementAdvice
 from app.domain.placement_ledger import Ledger
 from app.domain.records import ApiAction, ClusterEvent
-from app.domain.vm import Command, Desired, PowerSeen, StopMode, Vm
+from app.domain.vm import FROZEN, Command, Desired, PowerSeen, StopMode, Vm
 from app.ports.store import Transaction
 from app.services.begin_action import begin_action, overtake_actions
 from app.services.check_command import check_command
@@ -63,7 +63,8 @@ def power_vm(
 
 
 def _power_on(tx: Transaction, vm: Vm, now: datetime, advice: PlacementAdvice | None) -> ApiAction:
-    if vm.desired is Desired.RUNNING:
+    frozen = vm.seen_current and vm.observed.power is PowerSeen.OFF and vm.observed.error == FROZEN
+    if vm.desired is Desired.RUNNING and not frozen:
         return begin_action(tx, vm, COMMANDS[Command.POWERON], now, done=vm.verified)
     overtake_actions(tx, vm, _STOPS, now)
     # Its node may have stopped it without having said so yet: only a guest that is seen alive from now on counts.

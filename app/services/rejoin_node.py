@@ -13,7 +13,8 @@ from app.services.incidents import node_named
 
 
 def rejoin_node(tx: Transaction, node: str, now: datetime) -> None:
-    """FENCED -> ONLINE. Conflict while VMs are assigned to it that do not wait for it: it is not planned yet.
+    """FENCED -> ONLINE. Conflict while VMs are assigned to it that do not wait for it (it is not planned yet), and
+    while it is quarantined.
 
     What waits for it starts there as soon as it is ONLINE, in the generation that it has.
     """
@@ -22,6 +23,8 @@ def rejoin_node(tx: Transaction, node: str, now: datetime) -> None:
         return
     if not all(may_wait_for_its_node(vm) for vm in tx.vms.where(node=node)):
         raise Conflict(f"{node} still has VMs assigned to it and cannot rejoin")
+    if row.quarantined_until is not None:
+        raise Conflict(f"{node} is quarantined until {row.quarantined_until:%F %T} UTC and cannot rejoin before")
     tx.nodes.save(replace(row, state=row.after("cleaned")))
     tx.events.add(ClusterEvent(0, now, "node.returned", f"{node} is clean and hosts again", node=node))
     emit_event(tx, "node.returned", {"node": node}, now)

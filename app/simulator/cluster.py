@@ -73,6 +73,11 @@ class SimCluster:
         self.fence = SimFence(
             {n.name: self._cut_by_fence(n.name) for n in layout.nodes if n.fence}, lambda n: not self.servers[n].on
         )
+        self.second_fence = SimFence(
+            {n.name: self._cut_by_fence(n.name) for n in layout.nodes if n.fence and n.fence_levels > 1},
+            lambda n: not self.servers[n].on,
+            "power2",
+        )
         self.settings = self._settings()
         self._fill()
         for node in layout.nodes:
@@ -248,7 +253,8 @@ class SimCluster:
             case "move" | "abort":
                 return random.uniform(0.05, 0.2)
             case "fence":
-                hangs = self.servers[rest.rpartition("-")[0]].fence_hangs
+                node, _, method = rest.rpartition("-")
+                hangs = method == "power" and self.servers[node].fence_hangs
                 return self.settings[0].times.attempt_timeout_seconds if hangs else random.uniform(0.3, 0.8)
             case "destroy":
                 return random.uniform(0.05, 0.2)
@@ -260,7 +266,7 @@ class SimCluster:
         times = FencingTimes(layout.self_fence_seconds, layout.detection_skew_seconds)
         for node in layout.nodes:
             times.check(node.watchdog_seconds)
-        methods = {n.name: ("power",) for n in layout.nodes if n.fence}
+        methods = {n.name: ("power", "power2")[: n.fence_levels] for n in layout.nodes if n.fence}
         lead = CoordinatorSettings(times, methods, startup_grace_seconds=layout.startup_grace_seconds)
         own = NodeAgentSettings(
             self_fence_seconds=layout.self_fence_seconds,
@@ -282,7 +288,7 @@ class SimCluster:
             membership=SimMembership(self.network, name),
             hypervisor=server.hypervisor,
             watchdog=server,
-            fence_methods=(self.fence,),
+            fence_methods=(self.fence, self.second_fence),
             pools={"pool": server.pool},
             workers=process.workers,
             check_health=server.problems,
@@ -312,6 +318,13 @@ class SimCluster:
         now = self.clock.utc()
 
         def work(tx: Transaction) -> None:
+            layout = self.layout
+            tx.settings.save(
+                replace(
+                    current_settings(tx), storm_share=layout.storm_share, quarantine_losses=layout.quarantine_losses,
+                    quarantine_seconds=layout.quarantine_seconds,
+                )
+            )  # fmt: skip
             tx.images.add(Image(0, "image", "pool", "image", 1, now))
             settings = current_settings(tx)
             if self.layout.cluster_starts_max:

@@ -12,6 +12,7 @@ class NodeLayout:
     """One node. Memory in MiB; `watchdog_seconds` None: it has none; `fence`: a power device is configured for it.
 
     Its clock: see `NodeClock`. `outdated`: its software is one version behind, see `upgrade`.
+    `fence_levels` 2: it has a second device, to be tried when the first has failed; that one always works.
     """
 
     name: str
@@ -29,6 +30,7 @@ class NodeLayout:
     pools: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
     cpu_models: tuple[str, ...] = ()
+    fence_levels: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,4 +79,7 @@ class Layout:
     strategy: str = "fewest-vms"
     memory_overcommit: float = 1.0
     cpu_overcommit: float = 4.0
+    storm_share: float = 0.5
+    quarantine_losses: int = 3
+    quarantine_seconds: float = 7200.0
     start_seconds: tuple[float, float] = field(default=(0.2, 0.6))

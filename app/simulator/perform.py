@@ -9,7 +9,10 @@ from app.domain.host_shutdown import ShutdownPolicy
 from app.domain.vm import Desired, StopMode, Vm
 from app.ports.store import Transaction
 from app.services.cancel_migration import cancel_migration
+from app.services.confirm_dead import confirm_dead
+from app.services.disarm_cluster import arm_cluster, disarm_cluster, lift_storm_guard
 from app.services.drain_node import drain_node
+from app.services.quarantine import release_node
 from app.services.request_migration import request_migration
 from app.services.return_node import return_node
 from app.simulator.cluster import SimCluster
@@ -102,10 +105,14 @@ def _fence(cluster: SimCluster, command: Command) -> None:
             cluster.servers[name].fence_hangs, fence.failures[name] = True, -1
         case "lies":
             fence.lies.add(name)
+        case "fakes":
+            fence.lies.add(name)
+            fence.false_readings[name] = int(command.about[1])
         case "works":
             cluster.servers[name].fence_hangs = False
             fence.failures.pop(name, None)
             fence.lies.discard(name)
+            fence.false_readings.pop(name, None)
 
 
 def _signals(cluster: SimCluster, command: Command) -> None:
@@ -184,6 +191,13 @@ _OPERATORS: dict[tuple[str, ...], Callable[[Transaction, SimCluster, str], objec
     ("return",): lambda tx, c, name: return_node(tx, name, c.clock.utc()),
     ("vm", "migrate"): lambda tx, c, name: request_migration(tx, c.vm_id(name), "", c.clock.utc()),
     ("vm", "cancel"): lambda tx, c, name: cancel_migration(tx, c.vm_id(name), c.clock.utc()),
+    ("cluster", "disarm"): lambda tx, c, _: disarm_cluster(tx, "op", "work on the switches", c.clock.utc()),
+    ("cluster", "arm"): lambda tx, c, _: arm_cluster(tx, "op", c.clock.utc()),
+    ("cluster", "lift"): lambda tx, c, _: lift_storm_guard(tx, "op", 3600, c.clock.utc()),
+    ("node", "confirm-dead"): lambda tx, c, name: confirm_dead(
+        tx, name, "op", "I pulled its plug", frozenset(), c.clock.utc()
+    ),
+    ("node", "release"): lambda tx, c, name: release_node(tx, name, "op", c.clock.utc()),
 }
 
 
@@ -191,7 +205,7 @@ def _operator(cluster: SimCluster, command: Command) -> None:
     """What an operator asks for; a refusal is told."""
 
     def work(tx: Transaction) -> None:
-        _OPERATORS[command.words](tx, cluster, command.about[0])
+        _OPERATORS[command.words](tx, cluster, command.about[0] if command.about else "")
 
     try:
         cluster.write(work)

@@ -18,10 +18,11 @@ _CLUSTER = {
     "seed": int, "image_lock": bool, "boot_seconds": float, "startup_grace_seconds": float,
     "cluster_starts_max": int, "self_fence_seconds": float, "detection_skew_seconds": float,
     "strategy": str, "memory_overcommit": float, "cpu_overcommit": float,
+    "storm_share": float, "quarantine_losses": int, "quarantine_seconds": float,
 }  # fmt: skip
 _NODE = {
     "memory_mib": int, "cores": int, "role": str, "watchdog_seconds": float, "fence": bool, "on": bool,
-    "clock_ahead_seconds": float, "clock_drift_ppm": float, "outdated": bool,
+    "clock_ahead_seconds": float, "clock_drift_ppm": float, "outdated": bool, "fence_levels": int,
     "rack": str, "tags": list, "pools": list, "networks": list, "cpu_models": list,
 }  # fmt: skip
 _VM = {

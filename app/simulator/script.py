@@ -28,6 +28,8 @@ COMMANDS: dict[tuple[str, ...], str] = {
     ("migration", "hangs"): "n", ("migration", "fails"): "n", ("migration", "lies"): "n", ("migration", "works"): "n",
     ("vm", "create"): "wi", ("vm", "poweron"): "v", ("vm", "poweroff"): "v",
     ("cordon",): "n", ("uncordon",): "n", ("guarantee",): "i",
+    ("fence", "fakes"): "ni", ("cluster", "disarm"): "", ("cluster", "arm"): "", ("cluster", "lift"): "",
+    ("node", "confirm-dead"): "n", ("node", "release"): "n",
     ("rest",): "", ("end",): "",
 }  # fmt: skip
 

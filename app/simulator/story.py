@@ -3,6 +3,7 @@
 from app.adapters.sim.clock import SimClock
 from app.adapters.sim.store import Change
 from app.domain.cluster import Incident
+from app.domain.cluster_settings import ClusterSettings
 from app.domain.node import Node, NodeState
 from app.domain.policy import END_WORDS, End
 from app.domain.vm import Desired, Vm
@@ -37,6 +38,8 @@ class Story:
         for change in changes:
             if change.kind == "nodes" and change.before is not None:
                 self._node(who, change.before, change.after)
+            if change.kind == "settings" and change.before is not None:
+                self._settings(change.before, change.after)
             if change.kind == "vms" and change.before is not None:
                 self._vm(who, change.before, change.after, told)
 
@@ -62,6 +65,15 @@ class Story:
             )
         if before.health != after.health and after.health != "ok":
             self.tell(who, f"{after.name} is not well: {after.health}")
+
+        if before.quarantined_until is None and after.quarantined_until is not None:
+            self.tell(who, f"{after.name} is quarantined: it was lost {len(after.losses)} times")
+        elif before.quarantined_until is not None and after.quarantined_until is None:
+            self.tell(who, f"{after.name} is out of quarantine")
+
+    def _settings(self, before: ClusterSettings, after: ClusterSettings) -> None:
+        if before.armed is not after.armed:
+            self.tell("cluster", "is armed again" if after.armed else f"IS DISARMED: {after.disarmed_reason}")
 
     def _vm(self, who: str, before: Vm, after: Vm | None, told: set[int]) -> None:
         if after is None:

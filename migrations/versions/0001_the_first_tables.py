@@ -311,6 +311,7 @@ def upgrade() -> None:
         sa.Column("migrations_per_node_max", sa.Integer(), nullable=False),
         sa.Column("starts_max", sa.Integer(), nullable=False),
         sa.Column("rebalance", sa.Boolean(), nullable=False),
+        sa.Column("storm_lifted_until", TIME, nullable=True),
         sa.PrimaryKeyConstraint("id"),
         **TABLE,
     )

@@ -4,8 +4,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from app.domain.cluster import Proof
-from app.domain.fencing import FenceProgress, FencingTimes, methods_due, proof_by_time
+from app.domain.cluster import Proof, Step
+from app.domain.fencing import (
+    CONFIRMED,
+    REFUSED,
+    VOID,
+    FenceProgress,
+    FencingTimes,
+    distrusted,
+    methods_due,
+    proof_by_time,
+    word_of_operator,
+)
+from tests.domain.make import WHEN, incident
 
 TIMES = FencingTimes(self_fence_seconds=5, detection_skew_seconds=2, retry_seconds=1)
 OFF = Proof("power", "status off")
@@ -64,9 +75,23 @@ def test_figures_that_would_break_the_proof_are_refused() -> None:
 # -- methods
 
 
-def test_all_methods_are_started_at_once_and_none_twice() -> None:
-    assert methods_due(FenceProgress(), ("power", "storage"), now=0) == ("power", "storage")
-    assert methods_due(FenceProgress(in_flight=frozenset({"power"})), ("power", "storage"), now=0) == ("storage",)
+LEVELS, BESIDE = ("power", "power2"), ("storage",)
+
+
+def test_one_level_and_all_beside_it_are_started_at_once_and_none_twice() -> None:
+    assert methods_due(FenceProgress(), LEVELS, BESIDE, now=0) == ("power", "storage")
+    assert methods_due(FenceProgress(in_flight=frozenset({"power"})), LEVELS, BESIDE, now=0) == ("storage",)
+    assert methods_due(FenceProgress(in_flight=frozenset({"storage"})), LEVELS, BESIDE, now=0) == ("power",)
+
+
+def test_the_next_level_follows_at_once_when_one_has_failed_and_after_the_last_the_first_again() -> None:
+    progress, asked, now = FenceProgress(), [], 0.0
+    for _ in range(6):
+        (method,) = methods_due(progress, LEVELS, (), now)
+        asked.append(method)
+        progress = progress.attempted(method, None, now, TIMES)
+        now += 0.5 if method == "power" else TIMES.retry_seconds
+    assert asked == ["power", "power2"] * 3
 
 
 def test_a_method_that_failed_is_tried_again_after_the_pause_and_for_ever() -> None:
@@ -75,8 +100,22 @@ def test_a_method_that_failed_is_tried_again_after_the_pause_and_for_ever() -> N
         progress = progress.attempted("power", None, now=tries * 10, times=TIMES)
         assert progress.failures == tries
         assert progress.proof is None
-        assert methods_due(progress, ("power",), now=tries * 10 + 0.9) == ()
-        assert methods_due(progress, ("power",), now=tries * 10 + 1) == ("power",)
+        assert methods_due(progress, ("power",), (), now=tries * 10 + 0.9) == ()
+        assert methods_due(progress, ("power",), (), now=tries * 10 + 1) == ("power",)
+
+
+@given(st.lists(st.sampled_from(["void", "confirmed", "refused", "other"]), max_size=8))
+def test_an_operators_word_counts_until_it_is_refused_or_proven_false(told: list[str]) -> None:
+    names = {"void": VOID, "confirmed": CONFIRMED, "refused": REFUSED, "other": "fence-failed"}
+    steps = tuple(Step(WHEN, names[t], "op: I pulled its plug") for t in told)
+    said = word_of_operator(incident("n3", steps=steps)) != ""
+    relevant = [t for t in told if t != "other"]
+    assert said == (bool(relevant) and relevant[-1] == "confirmed")
+
+
+def test_a_method_whose_proof_was_false_is_believed_no_more() -> None:
+    one = incident("n3", steps=(Step(WHEN, VOID, "power: it reads on again"), Step(WHEN, "note", "storage: x")))
+    assert distrusted(one) == {"power"}
 
 
 def test_the_first_proof_is_kept_and_a_later_failure_does_not_take_it_away() -> None:

@@ -148,7 +148,7 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
         PlacementGroup(0, 7, "least"),
     ),
     "settings": (
-        ClusterSettings(0, False, "op", ODD, NOW, "best-fit", 2, 1.5, 8.25, 0.3, 4, 1.5, 2.5, 3, 2, True),
+        ClusterSettings(0, False, "op", ODD, NOW, "best-fit", 2, 1.5, 8.25, 0.3, 4, 1.5, 2.5, 3, 2, 5, True, LATER),
         ClusterSettings(0),
     ),
     "layouts": (

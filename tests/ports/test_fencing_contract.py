@@ -42,7 +42,7 @@ class AgentBench:
         self.power.write_text("ON")
         self.set_mode("works")
         device = FenceDevice((sys.executable, str(directory / "agent")), {"power": str(self.power)})
-        self.method: FenceMethod = FenceAgent("power", {"n2": device})
+        self.method: FenceMethod = FenceAgent("power", {"n2": [device]})
 
     def set_mode(self, mode: str) -> None:
         self.power.with_name("mode").write_text(mode)

@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from app.domain import coordinator, coordinator_rules, node_agent_rules
+from app.domain import coordinator, coordinator_fencing, coordinator_rules, node_agent_rules
 from app.domain.actions import Action, CommitPlan
-from app.domain.cluster import ClusterView, Proof
+from app.domain.cluster import ClusterView, Incident, IncidentPhase, Proof
 from app.domain.coordinator_settings import CoordinatorSettings
 from app.domain.coordinator_state import CoordinatorState
 from app.domain.node import Node, NodeState
@@ -42,13 +42,18 @@ def skip_the_proof(patch: pytest.MonkeyPatch) -> None:
         actions.append(CommitPlan(state.epoch or 0, plan_recovery(state.view, node.name)))
         return replace(state, writing=state.writing | {f"plan:{node.name}"})
 
-    patch.setattr(coordinator_rules, "_fence", plan_at_once)
-    patch.setattr(commit_plan, "_fenced_incident", incidents.early_incident)
+    patch.setattr(coordinator_fencing, "_fence", plan_at_once)
+
+    def as_if_proven(tx: Transaction, node: str) -> Incident | None:
+        found = incidents.early_incident(tx, node)
+        return found and replace(found, phase=IncidentPhase.PLANNING)
+
+    patch.setattr(commit_plan, "_fenced_incident", as_if_proven)
 
 
 def proof_at_once(patch: pytest.MonkeyPatch) -> None:
     """Does not wait for the watchdog."""
-    patch.setattr(coordinator_rules, "proof_by_time", lambda *_: Proof("watchdog", "surely it is dead by now"))
+    patch.setattr(coordinator_fencing, "proof_by_time", lambda *_: Proof("watchdog", "surely it is dead by now"))
 
 
 def ignore_the_generation(patch: pytest.MonkeyPatch) -> None:
@@ -67,7 +72,8 @@ def ignore_the_generation(patch: pytest.MonkeyPatch) -> None:
 def forget_the_epoch(patch: pytest.MonkeyPatch) -> None:
     """Nobody looks whether the coordinator is still the one."""
     patch.setattr(incidents, "hold_epoch", lambda *_: None)
-    patch.setattr(commit_plan, "hold_epoch", lambda *_: None)
+    patch.setattr(incidents, "hold_armed_epoch", lambda *_: None)
+    patch.setattr(commit_plan, "hold_armed_epoch", lambda *_: None)
 
 
 def resume_on_an_old_reading(patch: pytest.MonkeyPatch) -> None:
@@ -149,14 +155,14 @@ def trust_memory_after_a_freeze(patch: pytest.MonkeyPatch) -> None:
 
 def forget_what_another_began(patch: pytest.MonkeyPatch) -> None:
     """A new coordinator does not go on with a recovery that it did not begin itself."""
-    real = coordinator_rules._node
+    real = coordinator_fencing.attend
 
     def only_mine(state: CoordinatorState, now: float, node: Node, *rest: Any, **named: Any) -> CoordinatorState:
         if node.state is NodeState.LOST and node.name not in state.fences:
             return state
         return real(state, now, node, *rest, **named)
 
-    patch.setattr(coordinator_rules, "_node", only_mine)
+    patch.setattr(coordinator_rules, "attend", only_mine)
 
 
 def give_up_the_unplaced(patch: pytest.MonkeyPatch) -> None:

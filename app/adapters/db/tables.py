@@ -332,6 +332,7 @@ class SettingsRow(SQLModel, table=True):
     migrations_per_node_max: int
     starts_max: int
     rebalance: bool
+    storm_lifted_until: datetime | None = _time()
 
 
 class LayoutRow(SQLModel, table=True):

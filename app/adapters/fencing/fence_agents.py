@@ -6,12 +6,13 @@ lies is found out, and a chassis that refuses `off` because it is off already st
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from app.adapters.fencing.run_agent import AgentResult, run_agent
 from app.domain.cluster import Proof
-from app.ports.fencing import FenceFailed
+from app.ports.fencing import FenceFailed, FenceReading
 
 #: Exit codes of action=status, FenceAgentAPI.md.
 _ON, _OFF = 0, 2
@@ -37,11 +38,15 @@ class FenceDevice:
 
 
 class FenceAgent:
-    """A FenceMethod: one device per node. Time-outs in seconds."""
+    """A FenceMethod: one level, with one or more devices for each node. Time-outs in seconds.
 
-    def __init__(self, name: str, devices: Mapping[str, FenceDevice]) -> None:
+    A server with two power supplies has two devices: both are asked at once, none is ever switched on again here, and
+    the node is off when one round of readings finds all of them off.
+    """
+
+    def __init__(self, name: str, devices: Mapping[str, Sequence[FenceDevice]]) -> None:
         self._name = name
-        self._devices = dict(devices)
+        self._devices = {node: tuple(those) for node, those in devices.items() if those}
 
     @property
     def name(self) -> str:
@@ -52,20 +57,48 @@ class FenceAgent:
 
     def fence(self, node: str, timeout_seconds: float) -> Proof:
         """Cut the power, read the state, and read it again while `off` was accepted but the node is still on."""
-        device = self._devices.get(node)
-        if device is None:
-            raise FenceFailed(f"{self._name}: no device is configured for {node}")
+        devices = self._of(node)
         deadline = time.monotonic() + timeout_seconds
         for_status = min(_STATUS_SECONDS_MAX, timeout_seconds * _STATUS_SHARE)
-        off = run_agent(device.command, {**device.options, "action": "off"}, timeout_seconds - for_status)
+        offs = _ask(devices, "off", timeout_seconds - for_status)
         while True:
-            left = deadline - time.monotonic()
-            status = run_agent(device.command, {**device.options, "action": "status"}, min(left, for_status))
-            if _reads_off(status):
-                return Proof(self._name, f"status off by {device.command[0]}")
-            if off.exit_code != 0 or time.monotonic() + _PAUSE_SECONDS >= deadline:
-                raise FenceFailed(f"{self._name}: {node} is not proven off; {_seen(device, off, status)}")
+            states = _ask(devices, "status", min(deadline - time.monotonic(), for_status))
+            if all(map(_reads_off, states)):
+                return Proof(self._name, f"status off by {_names(devices)}")
+            refused = any(off.exit_code != 0 for off in offs)
+            if refused or time.monotonic() + _PAUSE_SECONDS >= deadline:
+                seen = "; ".join(map(_seen, devices, offs, states))
+                raise FenceFailed(f"{self._name}: {node} is not proven off; {seen}")
             time.sleep(_PAUSE_SECONDS)
+
+    def read(self, node: str, timeout_seconds: float) -> FenceReading:
+        """One `status` of each device."""
+        devices = self._of(node)
+        states = _ask(devices, "status", timeout_seconds)
+        unclear = [f"{d.command[0]}: {_state(s)}" for d, s in zip(devices, states, strict=True) if not _is_clear(s)]
+        if unclear:
+            raise FenceFailed(f"{self._name}: the state of {node} cannot be read; {'; '.join(unclear)}")
+        said = ", ".join(f"{d.command[0]}: {_state(s)}" for d, s in zip(devices, states, strict=True))
+        return FenceReading(all(map(_reads_off, states)), said)
+
+    def _of(self, node: str) -> tuple[FenceDevice, ...]:
+        if node not in self._devices:
+            raise FenceFailed(f"{self._name}: no device is configured for {node}")
+        return self._devices[node]
+
+
+def _ask(devices: Sequence[FenceDevice], action: str, timeout_seconds: float) -> list[AgentResult]:
+    """All of them at once: the second must not wait for the time-out of the first."""
+    with ThreadPoolExecutor(len(devices)) as pool:
+        return list(pool.map(lambda d: run_agent(d.command, {**d.options, "action": action}, timeout_seconds), devices))
+
+
+def _names(devices: Sequence[FenceDevice]) -> str:
+    return ", ".join(d.command[0] for d in devices)
+
+
+def _is_clear(status: AgentResult) -> bool:
+    return status.exit_code == _ON or _reads_off(status)
 
 
 def _reads_off(status: AgentResult) -> bool:
@@ -75,9 +108,15 @@ def _reads_off(status: AgentResult) -> bool:
 
 
 def _seen(device: FenceDevice, off: AgentResult, status: AgentResult) -> str:
-    words = f"{device.command[0]}: off: {'accepted' if off.exit_code == 0 else off.why}; status: "
+    said = "accepted" if off.exit_code == 0 else off.why
+    return f"{device.command[0]}: off: {said}; status: {_state(status)}"
+
+
+def _state(status: AgentResult) -> str:
     if status.exit_code == _ON:
-        return words + "on"
+        return "on"
+    if _reads_off(status):
+        return "off"
     if status.exit_code == _OFF:
-        return words + 'exit 2 without the word "off" (Status: OFF), which an agent that does not work exits with too'
-    return words + status.why
+        return 'exit 2 without the word "off" (Status: OFF), which an agent that does not work exits with too'
+    return status.why

@@ -3,6 +3,7 @@
 from app.api.admin import (
     capacity,
     catalogue,
+    cluster,
     incidents,
     maintenance,
     nodes,
@@ -30,4 +31,5 @@ routes = (
     records.router,
     settings.router,
     capacity.router,
+    cluster.router,
 )

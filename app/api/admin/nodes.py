@@ -7,11 +7,13 @@ from fastapi.responses import JSONResponse, Response
 from pydantic import Field
 
 from app.api.admin import shapes
-from app.api.call import Body, Caller, Done, OperatorCall, body_schema
+from app.api.call import Body, Caller, Done, NoBody, OperatorCall, body_schema
 from app.api.pages import PageWanted
 from app.ports.store import Transaction
+from app.services.confirm_dead import confirm_dead
 from app.services.find_node import find_node
 from app.services.place_vm import current_loads
+from app.services.quarantine import release_node
 from app.services.set_maintenance import set_maintenance
 from app.services.set_tags import set_tags
 
@@ -30,6 +32,12 @@ class Tags(Body):
     """PUT /admin/v1/nodes/{name}/tags."""
 
     tags: Annotated[list[Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,63}$")]], Field(max_length=64)]
+
+
+class ConfirmDead(Body):
+    """POST /admin/v1/nodes/{name}/confirm-dead: how the operator knows."""
+
+    reason: Annotated[str, Field(max_length=1000)]
 
 
 @router.get("")
@@ -87,3 +95,26 @@ def list_paths(call: OperatorCall, name: Name) -> JSONResponse:
         return JSONResponse({"paths": [shapes.plain(p) for p in tx.paths.where(node=name)]})
 
     return call.read(work)
+
+
+@router.post("/{name}/confirm-dead", openapi_extra=body_schema(ConfirmDead))
+def confirm_node_dead(call: OperatorCall, name: Name) -> Response:
+    """An operator's word that a lost node is dead: its VMs are then started elsewhere, on that word alone."""
+
+    def work(tx: Transaction, caller: Caller, body: ConfirmDead) -> Done:
+        confirm_dead(tx, name, caller.token.name, body.reason, call.deps.members(), call.now)
+        shown = shapes.node(current_loads(tx)[name])
+        return Done({"node": shown}, look=True, details={"node": name, "reason": body.reason})
+
+    return call.write(ConfirmDead, work)
+
+
+@router.post("/{name}/release", openapi_extra=body_schema(NoBody))
+def release_from_quarantine(call: OperatorCall, name: Name) -> Response:
+    """End a node's quarantine and forget its losses."""
+
+    def work(tx: Transaction, caller: Caller, _: NoBody) -> Done:
+        release_node(tx, name, caller.token.name, call.now)
+        return Done({"node": shapes.node(current_loads(tx)[name])}, look=True, details={"node": name})
+
+    return call.write(NoBody, work)

@@ -22,6 +22,7 @@ def node(load: Load) -> Json:
         **plain(load.node),
         "role": load.node.role.value,
         "state": load.node.state.value,
+        "losses": [at.isoformat() for at in load.node.losses],
         "vms": load.vms,
         "memory_used_mib": load.memory_used_mib,
         "memory_free_mib": load.memory_free_mib,

@@ -42,7 +42,7 @@ def make(tmp_path: Path) -> Make:
         agent.write_text(AGENT.replace("BEHAVIOUR", behaviour))
         (tmp_path / "power").write_text("on")
         device = FenceDevice((sys.executable, str(agent)), {"plug": "n2", "password": SECRET, "ip": "192.0.2.1"})
-        return FenceAgent("power", {"n2": device})
+        return FenceAgent("power", {"n2": [device]})
 
     return build
 
@@ -132,7 +132,7 @@ def test_an_off_that_hangs_after_it_worked_is_proven_by_the_status(make: Make) -
 def test_an_agent_that_cannot_run_proves_nothing_though_interpreters_exit_with_2(broken: tuple[str, ...]) -> None:
     assert run_agent(broken, {"action": "status"}, 5).exit_code in (2, 127)
     with pytest.raises(FenceFailed):
-        FenceAgent("power", {"n2": FenceDevice(broken)}).fence("n2", 5)
+        FenceAgent("power", {"n2": [FenceDevice(broken)]}).fence("n2", 5)
 
 
 @pytest.mark.parametrize("options", [{"a\nb": "x"}, {"plug": "x\naction=on"}, {"a=b": "x"}, {"action": "on"}])
@@ -163,5 +163,5 @@ def test_a_real_agent_of_debian(tmp_path: Path) -> None:
     state = tmp_path / "power"
     state.write_text("on")
     device = FenceDevice(("fence_dummy",), {"type": "file", "status_file": str(state)})
-    assert FenceAgent("power", {"n2": device}).fence("n2", 60) == Proof("power", "status off by fence_dummy")
+    assert FenceAgent("power", {"n2": [device]}).fence("n2", 60) == Proof("power", "status off by fence_dummy")
     assert state.read_text().strip() == "off"

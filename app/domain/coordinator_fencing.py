@@ -1,0 +1,312 @@
+"""What a leading coordinator does about one node that is lost: incident, fence, proof, plan; or its return.
+
+Each rule looks at the level and says what is missing. What has been decided is in the incident's row, so a coordinator
+that comes new to it goes on where it stands; only the attempts of the moment are in memory (`FenceProgress`).
+
+Invariants:
+* no fence begins before the incident is written, and none at all while the storm guard holds;
+* no plan is made on a proof while the node is a member, or while the device has not been read again (or cannot be);
+* a proof that turns out to be false is void before anything else happens.
+"""
+
+from app.domain.actions import (
+    Action,
+    CancelIncident,
+    CommitPlan,
+    EndQuarantine,
+    Fence,
+    HoldFence,
+    NoteStep,
+    OpenIncident,
+    ReadFence,
+    RecordProof,
+    VoidProof,
+)
+from app.domain.cluster import Incident, Proof
+from app.domain.coordinator_settings import CoordinatorSettings
+from app.domain.coordinator_state import CoordinatorState, begin_write
+from app.domain.events import FenceAttempted, FenceRead
+from app.domain.fencing import (
+    REFUSED,
+    FenceProgress,
+    distrusted,
+    methods_due,
+    proof_by_time,
+    word_of_operator,
+)
+from app.domain.host_shutdown import excused
+from app.domain.node import Node, NodeState
+from app.domain.recovery import plan_recovery
+from app.domain.replace import replace
+from app.domain.storm_guard import HELD, storm
+
+
+def attend(
+    state: CoordinatorState,
+    now: float,
+    node: Node,
+    settings: CoordinatorSettings,
+    actions: list[Action],
+    *,
+    current: bool,
+) -> CoordinatorState:
+    """All that one node asks for. `current`: the view of this round was read after our last write had ended."""
+    if any(key.endswith(f":{node.name}") for key in state.writing) or state.view is None or state.epoch is None:
+        return state
+    if current and _quarantine_over(state, node):
+        actions.append(EndQuarantine(state.epoch, node.name))
+        return begin_write(state, "release", node.name)
+    absent = state.absent_seconds(node.name, now)
+    if node.state is NodeState.ONLINE:
+        if current and absent is not None and not excused(state.view, node) and may_fence(state, now, node, settings):
+            actions.append(OpenIncident(state.epoch, node.name, absent))
+            return begin_write(_with(state, node, FenceProgress()), "open", node.name)
+        return state
+    if node.state is not NodeState.LOST:
+        return state
+    incident = state.view.incident_of(node.name)
+    if incident is None and current:
+        actions.append(OpenIncident(state.epoch, node.name, absent or 0.0))
+        return begin_write(state, "open", node.name)
+    if incident is None:
+        return state
+    if incident.proof is None:
+        return _fence(state, now, node, settings, actions, current=current)
+    return _plan(state, now, node, settings, actions)
+
+
+def fence_attempted(
+    state: CoordinatorState, now: float, event: FenceAttempted, settings: CoordinatorSettings
+) -> CoordinatorState:
+    """A method ended: keep its proof, or when to try again.
+
+    An attempt that began under another epoch, or that was forgotten since, proves nothing now: the node may have come
+    and gone.
+    """
+    if event.epoch != state.epoch or event.node not in state.fences:
+        return state
+    after = state.fences[event.node].attempted(event.method, event.proof, now, settings.times)
+    return _keep(state, event.node, replace(after, last_error=event.error))
+
+
+def fence_read(state: CoordinatorState, event: FenceRead) -> CoordinatorState:
+    """A device was read again. What cannot be read says nothing against the proof."""
+    progress = state.fences.get(event.node)
+    if event.epoch != state.epoch or progress is None or progress.reading != event.method:
+        return state
+    lied = f"it reads on again ({event.said})" if event.off is False else progress.lied
+    known = replace(progress, reading="", confirmed=progress.confirmed or event.off is True, lied=lied)
+    return _keep(state, event.node, known)
+
+
+def may_fence(state: CoordinatorState, now: float, node: Node, settings: CoordinatorSettings) -> bool:
+    """A node that we never saw may still be booting: after a cold start it gets the grace."""
+    return node.name in state.seen or now - state.quorate_since >= settings.startup_grace_seconds
+
+
+def _quarantine_over(state: CoordinatorState, node: Node) -> bool:
+    view = state.view
+    over = node.quarantined_until is not None and view is not None and view.at is not None
+    return over and view.at >= node.quarantined_until  # type: ignore[union-attr,operator]
+
+
+def _fence(
+    state: CoordinatorState,
+    now: float,
+    node: Node,
+    settings: CoordinatorSettings,
+    actions: list[Action],
+    *,
+    current: bool,
+) -> CoordinatorState:
+    assert state.epoch is not None
+    assert state.view is not None
+    incident = state.view.incident_of(node.name)
+    assert incident is not None
+    progress = state.fences.get(node.name, FenceProgress())
+    if progress.proof is not None and progress.proof.method in distrusted(incident):
+        progress = replace(progress, proof=None)
+        state = _with(state, node, progress)
+    absent = state.absent_seconds(node.name, now)
+    proof = progress.proof or _by_time(node, absent, settings) or _by_word(incident, absent)
+    if proof is not None:
+        return _record(state, now, node, proof, settings, actions) if current else state
+    if absent is None:
+        return _returned(state, now, node, incident, progress, settings, actions, current=current)
+    return _power(state, now, node, incident, settings, actions, current=current)
+
+
+def _by_time(node: Node, absent: float | None, settings: CoordinatorSettings) -> Proof | None:
+    return proof_by_time(absent, node.watchdog_seconds, settings.times) if absent else None
+
+
+def _by_word(incident: Incident, absent: float | None) -> Proof | None:
+    """An operator's word counts only about a node that is not a member."""
+    word = word_of_operator(incident)
+    return Proof("operator", word) if word and absent is not None else None
+
+
+def _returned(
+    state: CoordinatorState,
+    now: float,
+    node: Node,
+    incident: Incident,
+    progress: FenceProgress,
+    settings: CoordinatorSettings,
+    actions: list[Action],
+    *,
+    current: bool,
+) -> CoordinatorState:
+    """The node is back, or was never away: it is let in once it has settled and its agent is there."""
+    assert state.epoch is not None
+    if current and word_of_operator(incident):
+        actions.append(NoteStep(state.epoch, node.name, REFUSED, "the node is a member of the cluster: it is not dead"))
+        return begin_write(state, "note", node.name)
+    settled = now - state.present_since.get(node.name, now) >= settings.return_settle_seconds
+    if current and settled and not progress.in_flight and node.name in state.group:
+        actions.append(CancelIncident(state.epoch, node.name))
+        return begin_write(state, "cancel", node.name)
+    return state
+
+
+def _power(
+    state: CoordinatorState,
+    now: float,
+    node: Node,
+    incident: Incident,
+    settings: CoordinatorSettings,
+    actions: list[Action],
+    *,
+    current: bool,
+) -> CoordinatorState:
+    """Start what is due of the node's devices, unless the storm guard holds it."""
+    assert state.epoch is not None
+    assert state.view is not None
+    progress = state.fences.get(node.name, FenceProgress())
+    levels, beside = _methods(settings, node.name, incident)
+    if not progress.begun and (levels or beside):
+        held = storm(state.view, _missing(state, now, settings))
+        if held:
+            if not current or any(s.what == HELD for s in incident.steps):
+                return state
+            actions.append(HoldFence(state.epoch, node.name, held))
+            return begin_write(state, "hold", node.name)
+    due = methods_due(progress, levels, beside, now)
+    actions += [Fence(state.epoch, node.name, m, settings.times.attempt_timeout_seconds) for m in due]
+    progress = replace(progress, in_flight=progress.in_flight | set(due))
+    if current and progress.last_error:
+        if _worth_a_note(progress.failures):
+            actions.append(NoteStep(state.epoch, node.name, "fence-failed", progress.last_error))
+            state = begin_write(state, "note", node.name)
+        progress = replace(progress, last_error="")
+    return _with(state, node, progress)
+
+
+def _methods(settings: CoordinatorSettings, node: str, incident: Incident) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The levels and the methods beside them that are still believed."""
+    liars = distrusted(incident)
+    levels = tuple(m for m in settings.fence_methods.get(node, ()) if m not in liars)
+    return levels, tuple(m for m in settings.fence_beside if m not in liars)
+
+
+def _missing(state: CoordinatorState, now: float, settings: CoordinatorSettings) -> frozenset[str]:
+    """Nodes that are absent, and no longer have the grace of a cold start."""
+    assert state.view is not None
+    return frozenset(
+        n.name
+        for n in state.view.nodes
+        if state.absent_seconds(n.name, now) is not None and may_fence(state, now, n, settings)
+    )
+
+
+def _worth_a_note(failures: int) -> bool:
+    """The first few, then fewer and fewer: a dead device must not fill the incident."""
+    return failures <= 3 or failures & (failures - 1) == 0
+
+
+def _record(
+    state: CoordinatorState,
+    now: float,
+    node: Node,
+    proof: Proof,
+    settings: CoordinatorSettings,
+    actions: list[Action],
+) -> CoordinatorState:
+    """Write the proof down, and read the device again meanwhile."""
+    assert state.epoch is not None
+    actions.append(RecordProof(state.epoch, node.name, proof))
+    untested = {"proven_at": None, "reading": "", "read_due_at": now, "confirmed": False, "lied": ""}
+    state = _with(state, node, replace(state.fences.get(node.name, FenceProgress()), **untested))
+    state = _read_again(state, now, node, proof.method, settings, actions)
+    return begin_write(state, "proof", node.name)
+
+
+def _read_again(
+    state: CoordinatorState,
+    now: float,
+    node: Node,
+    method: str,
+    settings: CoordinatorSettings,
+    actions: list[Action],
+) -> CoordinatorState:
+    assert state.epoch is not None
+    progress = state.fences.get(node.name, FenceProgress())
+    if progress.proven_at is None:
+        progress = replace(progress, proven_at=now)
+    if not _can_be_read(settings, node.name, method):
+        progress = replace(progress, confirmed=True)
+    elif not progress.reading and now >= progress.read_due_at:
+        actions.append(ReadFence(state.epoch, node.name, method, settings.confirm_seconds_max))
+        progress = replace(progress, reading=method, read_due_at=now + settings.times.retry_seconds)
+    return _with(state, node, progress)
+
+
+def _can_be_read(settings: CoordinatorSettings, node: str, method: str) -> bool:
+    return method in settings.fence_methods.get(node, ()) or method in settings.fence_beside
+
+
+def _plan(
+    state: CoordinatorState, now: float, node: Node, settings: CoordinatorSettings, actions: list[Action]
+) -> CoordinatorState:
+    """The proof is in the database: void it if it is false, else plan as soon as it has stood its test."""
+    assert state.epoch is not None
+    assert state.view is not None
+    incident = state.view.incident_of(node.name)
+    assert incident is not None
+    assert incident.proof is not None
+    epoch, view = state.epoch, state.view
+    if not state.view_current:  # one plan a view: two plans on one view would promise the same memory twice
+        return state
+    state = _read_again(state, now, node, incident.proof.method, settings, actions)
+    progress = state.fences[node.name]
+    assert progress.proven_at is not None
+    false = progress.lied or _still_here(state, now, node, progress.proven_at, settings)
+    if false:
+        actions.append(VoidProof(epoch, node.name, incident.proof.method, false))
+        return begin_write(_with(state, node, FenceProgress()), "void", node.name)
+    waited = now - progress.proven_at > settings.confirm_seconds_max
+    if node.name in state.members or not (progress.confirmed or waited):
+        return state
+    actions.append(CommitPlan(epoch, plan_recovery(view, node.name)))
+    return begin_write(state, "plan", node.name)
+
+
+def _still_here(
+    state: CoordinatorState, now: float, node: Node, proven_at: float, settings: CoordinatorSettings
+) -> str:
+    """Why a member cannot be dead: it came after its proof, or Corosync had the time to drop it and has not."""
+    if node.name not in state.members:
+        return ""
+    if state.present_since.get(node.name, now) > proven_at:
+        return "the node came back as a member of the cluster"
+    if now - proven_at > settings.leave_seconds_max:
+        return f"the node is a member of the cluster, {settings.leave_seconds_max:g} s after the proof"
+    return ""
+
+
+def _with(state: CoordinatorState, node: Node, progress: FenceProgress) -> CoordinatorState:
+    return _keep(state, node.name, progress)
+
+
+def _keep(state: CoordinatorState, node: str, progress: FenceProgress) -> CoordinatorState:
+    return replace(state, fences={**state.fences, node: progress})
