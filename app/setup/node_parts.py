@@ -164,6 +164,7 @@ def start_holdfast(machine: Machine) -> str:
     for unit in ("holdfast-agent", "holdfast-api"):
         machine.run("systemctl", "enable", unit)
         machine.run("systemctl", "restart", unit)
+    machine.run("systemctl", "enable", "--now", "holdfast-shutdown")
     return ""
 
 
