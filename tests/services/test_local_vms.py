@@ -16,6 +16,7 @@ from app.services.commit_plan import commit_plan
 from app.services.epoch import win_epoch
 from app.services.load_view import load_view
 from app.services.rejoin_node import rejoin_node
+from app.services.set_vm_rules import set_vm_rules
 from tests.domain.make import SEEN_OFF, WHEN
 from tests.services.make_cloud import Cloud
 
@@ -107,11 +108,17 @@ def test_dependencies_must_exist_and_not_go_round() -> None:
     for name in ("a", "b", "c"):
         cloud.create(name)
     assert "there is no server 9" in _refused(cloud, HaPolicy(waits_for=(9,)))
-    assert "neither would start first" in _refused(cloud, HaPolicy(waits_for=(1,)))
-    cloud.change(2, ha=HaPolicy(waits_for=(1,)))
-    cloud.change(3, ha=HaPolicy(waits_for=(2,)))
-    assert "b waits for a already" in _refused(cloud, HaPolicy(waits_for=(3,)))
-    cloud.run(lambda tx: check_ha(tx, cloud_vm(tx, 3), HaPolicy(waits_for=(1, 2))))
+
+    def waits(vm_id: int, *others: int) -> None:
+        cloud.run(lambda tx: set_vm_rules(tx, vm_id, {"waits_for": others}, {}, None, WHEN))
+
+    with pytest.raises(InvalidInput, match="none would ever start"):
+        waits(1, 1)
+    waits(2, 1)
+    waits(3, 2)
+    with pytest.raises(InvalidInput, match="none would ever start"):
+        waits(1, 3)
+    waits(3, 1, 2)
 
 
 @pytest.mark.parametrize("name", ["guest_silence_seconds", "restart_hold_seconds"])
