@@ -109,6 +109,7 @@ class RecoverySection(_Section):
     detection_skew_seconds: float = Field(2.0, gt=0)
     fence_timeout_seconds: float = Field(20.0, gt=0)
     fence_retry_seconds: float = Field(1.0, gt=0)
+    blip_seconds: float = Field(3.5, ge=0)
     startup_grace_seconds: float = Field(30.0, ge=0)
     starts_per_node_max: int = Field(3, ge=1)
 
@@ -194,6 +195,7 @@ class Config(_Section):
             times=self.fencing_times,
             fence_methods=methods,
             startup_grace_seconds=self.recovery.startup_grace_seconds,
+            blip_seconds=self.recovery.blip_seconds,
         )
 
     @property

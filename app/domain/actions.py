@@ -222,12 +222,13 @@ class Fence:
 
 @dataclass(frozen=True, slots=True)
 class ReadFence:
-    """Read the state of the node's devices of that method, nothing else -> FenceRead."""
+    """Read the state of the node's devices of that method, nothing else -> FenceRead. `asked_at`: when it begins."""
 
     epoch: int
     node: str
     method: str
     timeout_seconds: float
+    asked_at: float
 
 
 @dataclass(frozen=True, slots=True)

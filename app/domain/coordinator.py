@@ -13,7 +13,7 @@ Invariants:
 * nothing is decided on a view that was read before our last write was finished;
 * outside of a quorate partition nothing is decided at all;
 * an agent that was stopped for a while (frozen, starved), or whose Corosync hangs, decides nothing on what it knew
-  before;
+  before; absence counts only while it listens;
 * while an operator has disarmed the cluster nothing is decided; on arming it goes on by level, with new proofs.
 """
 
@@ -24,7 +24,14 @@ from app.domain import coordinator_rules as rules
 from app.domain.actions import Action, Campaign, LoadView, SendSignal
 from app.domain.cluster import ClusterView
 from app.domain.coordinator_settings import CoordinatorSettings
-from app.domain.coordinator_state import CoordinatorState, group_changed, membership_changed, stepped_down, stood_still
+from app.domain.coordinator_state import (
+    CoordinatorState,
+    group_changed,
+    membership_changed,
+    stepped_down,
+    stood_still,
+    unheard,
+)
 from app.domain.events import (
     EpochLost,
     EpochWon,
@@ -49,6 +56,8 @@ def step(
     if now - state.stepped_at > settings.pause_seconds_max:
         state = stood_still(state, now, settings.pause_settle_seconds)
     state = replace(state, stepped_at=now)
+    if _deaf(state, now, settings):
+        state = unheard(state, now)
     for event in events:
         state = _take_in(state, now, event, settings, actions)
     if not state.quorate or state.me not in state.group:

@@ -5,10 +5,12 @@ that comes new to it goes on where it stands; only the attempts of the moment ar
 
 Invariants:
 * no fence begins before the incident is written, and none at all while the storm guard holds;
+* no power is cut before the node was absent for `blip_seconds`: until then its devices are only read;
 * no plan is made on a proof while the node is a member, or while the device has not been read again (or cannot be);
 * a proof that turns out to be false is void before anything else happens.
 """
 
+from app.domain import first_look
 from app.domain.actions import (
     Action,
     CancelIncident,
@@ -24,7 +26,7 @@ from app.domain.actions import (
 )
 from app.domain.cluster import Incident, Proof
 from app.domain.coordinator_settings import CoordinatorSettings
-from app.domain.coordinator_state import CoordinatorState, begin_write
+from app.domain.coordinator_state import CoordinatorState, begin_write, keep_fence
 from app.domain.events import FenceAttempted, FenceRead
 from app.domain.fencing import (
     REFUSED,
@@ -60,7 +62,7 @@ def attend(
     if node.state is NodeState.ONLINE:
         if current and absent is not None and not excused(state.view, node) and may_fence(state, now, node, settings):
             actions.append(OpenIncident(state.epoch, node.name, absent))
-            return begin_write(_with(state, node, FenceProgress()), "open", node.name)
+            return begin_write(keep_fence(state, node.name, FenceProgress()), "open", node.name)
         return state
     if node.state is not NodeState.LOST:
         return state
@@ -86,17 +88,21 @@ def fence_attempted(
     if event.epoch != state.epoch or event.node not in state.fences:
         return state
     after = state.fences[event.node].attempted(event.method, event.proof, now, settings.times)
-    return _keep(state, event.node, replace(after, last_error=event.error))
+    return keep_fence(state, event.node, replace(after, last_error=event.error))
 
 
 def fence_read(state: CoordinatorState, event: FenceRead) -> CoordinatorState:
-    """A device was read again. What cannot be read says nothing against the proof."""
+    """A device was read: for the first look, or against a proof. What cannot be read says nothing against the proof."""
     progress = state.fences.get(event.node)
-    if event.epoch != state.epoch or progress is None or progress.reading != event.method:
+    if event.epoch != state.epoch or progress is None:
+        return state
+    if progress.looking.get(event.method) == event.asked_at:
+        return first_look.looked(state, event, progress)
+    if (progress.reading, progress.reading_since) != (event.method, event.asked_at):
         return state
     lied = f"it reads on again ({event.said})" if event.off is False else progress.lied
     known = replace(progress, reading="", confirmed=progress.confirmed or event.off is True, lied=lied)
-    return _keep(state, event.node, known)
+    return keep_fence(state, event.node, known)
 
 
 def may_fence(state: CoordinatorState, now: float, node: Node, settings: CoordinatorSettings) -> bool:
@@ -123,10 +129,11 @@ def _fence(
     assert state.view is not None
     incident = state.view.incident_of(node.name)
     assert incident is not None
-    progress = state.fences.get(node.name, FenceProgress())
+    progress = first_look.without_stale(state, node, state.fences.get(node.name, FenceProgress()))
     if progress.proof is not None and progress.proof.method in distrusted(incident):
-        progress = replace(progress, proof=None)
-        state = _with(state, node, progress)
+        progress = replace(progress, proof=None, read_off_since=None)
+    if node.name in state.fences:
+        state = keep_fence(state, node.name, progress)
     absent = state.absent_seconds(node.name, now)
     proof = progress.proof or _by_time(node, absent, settings) or _by_word(incident, absent)
     if proof is not None:
@@ -180,10 +187,14 @@ def _power(
     current: bool,
 ) -> CoordinatorState:
     """Start what is due of the node's devices, unless the storm guard holds it."""
+    levels, beside = _methods(settings, node.name, incident)
+    state = first_look.look(state, now, node, levels, settings, actions)
     assert state.epoch is not None
     assert state.view is not None
     progress = state.fences.get(node.name, FenceProgress())
-    levels, beside = _methods(settings, node.name, incident)
+    absent = state.absent_seconds(node.name, now)
+    if not progress.begun and (absent is None or absent < settings.blip_seconds):
+        return first_look.note(state, node, incident, progress, settings, actions) if current else state
     if not progress.begun and (levels or beside):
         held = storm(state.view, _missing(state, now, settings))
         if held:
@@ -199,7 +210,7 @@ def _power(
             actions.append(NoteStep(state.epoch, node.name, "fence-failed", progress.last_error))
             state = begin_write(state, "note", node.name)
         progress = replace(progress, last_error="")
-    return _with(state, node, progress)
+    return keep_fence(state, node.name, progress)
 
 
 def _methods(settings: CoordinatorSettings, node: str, incident: Incident) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -236,7 +247,7 @@ def _record(
     assert state.epoch is not None
     actions.append(RecordProof(state.epoch, node.name, proof))
     untested = {"proven_at": None, "reading": "", "read_due_at": now, "confirmed": False, "lied": ""}
-    state = _with(state, node, replace(state.fences.get(node.name, FenceProgress()), **untested))
+    state = keep_fence(state, node.name, replace(state.fences.get(node.name, FenceProgress()), **untested))
     state = _read_again(state, now, node, proof.method, settings, actions)
     return begin_write(state, "proof", node.name)
 
@@ -256,9 +267,10 @@ def _read_again(
     if not _can_be_read(settings, node.name, method):
         progress = replace(progress, confirmed=True)
     elif not progress.reading and now >= progress.read_due_at:
-        actions.append(ReadFence(state.epoch, node.name, method, settings.confirm_seconds_max))
-        progress = replace(progress, reading=method, read_due_at=now + settings.times.retry_seconds)
-    return _with(state, node, progress)
+        actions.append(ReadFence(state.epoch, node.name, method, settings.confirm_seconds_max, now))
+        due = now + settings.times.retry_seconds
+        progress = replace(progress, reading=method, reading_since=now, read_due_at=due)
+    return keep_fence(state, node.name, progress)
 
 
 def _can_be_read(settings: CoordinatorSettings, node: str, method: str) -> bool:
@@ -283,7 +295,7 @@ def _plan(
     false = progress.lied or _still_here(state, now, node, progress.proven_at, settings)
     if false:
         actions.append(VoidProof(epoch, node.name, incident.proof.method, false))
-        return begin_write(_with(state, node, FenceProgress()), "void", node.name)
+        return begin_write(keep_fence(state, node.name, FenceProgress()), "void", node.name)
     waited = now - progress.proven_at > settings.confirm_seconds_max
     if node.name in state.members or not (progress.confirmed or waited):
         return state
@@ -302,11 +314,3 @@ def _still_here(
     if now - proven_at > settings.leave_seconds_max:
         return f"the node is a member of the cluster, {settings.leave_seconds_max:g} s after the proof"
     return ""
-
-
-def _with(state: CoordinatorState, node: Node, progress: FenceProgress) -> CoordinatorState:
-    return _keep(state, node.name, progress)
-
-
-def _keep(state: CoordinatorState, node: str, progress: FenceProgress) -> CoordinatorState:
-    return replace(state, fences={**state.fences, node: progress})

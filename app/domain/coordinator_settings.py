@@ -15,6 +15,10 @@ class CoordinatorSettings:
     times: FencingTimes = field(default_factory=FencingTimes)
     fence_methods: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     fence_beside: tuple[str, ...] = ()
+    #: a node whose devices read "on" may only have lost its network for a moment: its power is not cut before it was
+    #: absent for so long. With the time in which Corosync notices a loss (at least 2.8 s) and takes a node in again
+    #: (1 s) it covers a cut of 5 s.
+    blip_seconds: float = 3.5
     #: a plan waits so long for the device to be read once more; one that cannot be read then (it died with the node)
     #: does not hold up the recovery
     confirm_seconds_max: float = 3.0

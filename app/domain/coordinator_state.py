@@ -109,6 +109,11 @@ def stood_still(state: CoordinatorState, now: float, settle_seconds: float) -> C
     return replace(down, campaign_at=now + settle_seconds)
 
 
+def unheard(state: CoordinatorState, now: float) -> CoordinatorState:
+    """We hear nothing: who was absent may have come back, run VMs and left again. Absence counts anew from now."""
+    return replace(state, absent_since=dict.fromkeys(state.absent_since, now)) if state.absent_since else state
+
+
 def stepped_down(state: CoordinatorState) -> CoordinatorState:
     """The state of an agent that leads no more: what it knew as the leader is forgotten."""
     if not state.leading and not state.campaigning:
@@ -119,3 +124,8 @@ def stepped_down(state: CoordinatorState) -> CoordinatorState:
 def begin_write(state: CoordinatorState, what: str, node: str) -> CoordinatorState:
     """A write about the node is in flight; it is known as "kind:node"."""
     return replace(state, writing=state.writing | {f"{what}:{node}"})
+
+
+def keep_fence(state: CoordinatorState, node: str, progress: FenceProgress) -> CoordinatorState:
+    """What was tried on that node is known."""
+    return replace(state, fences={**state.fences, node: progress})

@@ -205,13 +205,14 @@ class FenceAttempted:
 
 @dataclass(frozen=True, slots=True)
 class FenceRead:
-    """A device was read again after its proof: `off` None when it could not be read, `said` is what it said."""
+    """A device was read as asked at `asked_at`: `off` None when it could not be read, `said` is what it said."""
 
     epoch: int
     node: str
     method: str
     off: bool | None
     said: str = ""
+    asked_at: float = 0.0
 
 
 Event = (

@@ -7,6 +7,11 @@ word counts as well. Whichever proves first counts. "Probably fenced" is not fen
 *seen* the node off proves nothing, and time proves something only about a node whose agent had reported an armed
 watchdog.
 
+The first question to the devices is how they stand, for to read costs nobody anything. A node that reads off is
+proven by that, at once. One that reads on, or whose devices do not answer, may only have lost its network for a moment:
+its power is cut when it has been absent for `CoordinatorSettings.blip_seconds`. A reading counts only when it began
+in the absence that it is to prove: what was read before a node came back and left again says nothing.
+
 A proof by a device is read again until the plan is committed. A device that said "off" and later reads "on" has lied,
 and so has any proof of a node that is seen in the membership afterwards: the proof is void, and in this incident that
 device is believed no more.
@@ -32,6 +37,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from app.domain.cluster import Incident, Proof
+
+#: the step of an incident that says what its devices read before any power was cut
+LOOKED = "not-read-off"
 
 #: steps of an incident that later decisions read: a proof that was false, an operator's word, and its refusal
 VOID, CONFIRMED, REFUSED = "proof-void", "confirmed-dead", "confirm-refused"
@@ -73,9 +81,16 @@ class FenceProgress:
     failures_of: Mapping[str, int] = field(default_factory=dict)
     last_error: str = ""
     proof: Proof | None = None
+    #: the first look, before any power is cut: what is being read since when, when to read again, what was seen first
+    looking: Mapping[str, float] = field(default_factory=dict)
+    look_due_at: Mapping[str, float] = field(default_factory=dict)
+    first_look: str = ""
+    #: when the reading began that is the proof; None when the proof is not from a first look
+    read_off_since: float | None = None
     #: when we first held the proof, the method that is being read again, and what that has said since
     proven_at: float | None = None
     reading: str = ""
+    reading_since: float = 0.0
     read_due_at: float = 0.0
     confirmed: bool = False
     lied: str = ""
@@ -87,8 +102,29 @@ class FenceProgress:
 
     @property
     def begun(self) -> bool:
-        """True when a device was asked for something already."""
+        """True when a device was asked already to cut the power."""
         return bool(self.in_flight or self.next_try_at)
+
+    def asked_how_it_stands(self, method: str, now: float, times: FencingTimes) -> "FenceProgress":
+        """The progress after a reading of `method` began."""
+        return replace(
+            self,
+            looking={**self.looking, method: now},
+            look_due_at={**self.look_due_at, method: now + times.retry_seconds},
+        )
+
+    def looked(self, method: str, off: bool | None, said: str) -> "FenceProgress":
+        """The progress after that reading ended. What it said first is kept for the incident."""
+        proof = Proof(method, f"status off, by reading alone: {said}") if off else None
+        stands = f"{method}: {'reads on' if off is False else 'cannot be read'} ({said})"
+        known = self.forgot(method)
+        if proof is not None and self.proof is None:
+            known = replace(known, proof=proof, read_off_since=self.looking[method])
+        return replace(known, first_look=self.first_look or ("" if off else stands))
+
+    def forgot(self, method: str) -> "FenceProgress":
+        """The progress after a reading ended that says nothing about now."""
+        return replace(self, looking={m: since for m, since in self.looking.items() if m != method})
 
     def attempted(self, method: str, proof: Proof | None, now: float, times: FencingTimes) -> "FenceProgress":
         """The progress after `method` ended. A first proof is kept."""

@@ -2,8 +2,9 @@
 
 A switch that restarts for a minute must not make the survivors cut the power of half a rack. While more than
 `ClusterSettings.storm_share` of the nodes are lost no new fence begins; those that had begun go on. It holds the
-hand that cuts power, not the clock: a node that was absent for longer than its watchdog is proven dead all the
-same, for that proof hurts nobody. The guard is lifted by an operator, for a time, or by nodes that return.
+hand that cuts power, neither the eye nor the clock: a node whose devices read off, or that was absent for longer
+than its watchdog, is proven dead all the same, for those proofs hurt nobody. The guard is lifted by an operator, for
+a time, or by nodes that return.
 
 "More than": of two nodes one may be fenced with a share of 50 %, and one of three. A node in maintenance is not
 counted, neither as lost nor as one that could be.

@@ -71,7 +71,7 @@ def execute(action: do.Action, ports: AgentPorts) -> None:
         case do.Fence() as fence:
             ports.workers.submit(f"fence-{fence.node}-{fence.method}", lambda: _fence(ports, fence))
         case do.ReadFence() as read:
-            ports.workers.submit(f"fence-{read.node}-read", lambda: _read_fence(ports, read))
+            ports.workers.submit(f"fence-{read.node}-{read.method}.read", lambda: _read_fence(ports, read))
         case do.Campaign():
             ports.workers.submit("lead", lambda: _store("campaign", _campaign(ports)))
         case do.LoadView():
@@ -241,17 +241,19 @@ def _fence(ports: AgentPorts, fence: do.Fence) -> Sequence[Event]:
 
 
 def _read_fence(ports: AgentPorts, read: do.ReadFence) -> Sequence[Event]:
+    def said(off: bool | None, text: str) -> Sequence[Event]:
+        return (fact.FenceRead(read.epoch, read.node, read.method, off, text, read.asked_at),)
+
     method = _method(ports, read.method, read.node)
     if method is None:
-        return (fact.FenceRead(read.epoch, read.node, read.method, None, "no such device is configured"),)
+        return said(None, "no such device is configured")
     try:
         seen = method.read(read.node, read.timeout_seconds)
     except FenceFailed as failed:
-        return (fact.FenceRead(read.epoch, read.node, read.method, None, str(failed)),)
+        return said(None, str(failed))
     except Exception as error:  # noqa: BLE001
-        text = _unexpected("reading a fence device", error)
-        return (fact.FenceRead(read.epoch, read.node, read.method, None, text),)
-    return (fact.FenceRead(read.epoch, read.node, read.method, seen.off, seen.said),)
+        return said(None, _unexpected("reading a fence device", error))
+    return said(seen.off, seen.said)
 
 
 def _method(ports: AgentPorts, name: str, node: str) -> FenceMethod | None:

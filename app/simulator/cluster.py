@@ -254,8 +254,9 @@ class SimCluster:
                 return random.uniform(0.05, 0.2)
             case "fence":
                 node, _, method = rest.rpartition("-")
-                hangs = method == "power" and self.servers[node].fence_hangs
-                return self.settings[0].times.attempt_timeout_seconds if hangs else random.uniform(0.3, 0.8)
+                lead, hangs = self.settings[0], self.servers[node].fence_hangs
+                longest = {"power": lead.times.attempt_timeout_seconds, "power.read": lead.confirm_seconds_max}
+                return longest[method] if hangs and method in longest else random.uniform(0.3, 0.8)
             case "destroy":
                 return random.uniform(0.05, 0.2)
             case _:

@@ -42,7 +42,7 @@ class Coordinator:
     """The coordinator's core of one agent."""
 
     def __init__(self, me: str = "n1", **settings: object) -> None:
-        methods = {"fence_methods": {"n3": ("power",)}, "startup_grace_seconds": 30.0, **settings}
+        methods = {"fence_methods": {"n3": ("power",)}, "startup_grace_seconds": 30.0, "blip_seconds": 0.0, **settings}
         self.settings = CoordinatorSettings(**methods)  # type: ignore[arg-type]
         self.state: CoordinatorState = coordinator_state.start(me, 0.0)
 

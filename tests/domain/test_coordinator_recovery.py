@@ -34,7 +34,11 @@ HEALTHY = view([N1, N2, N3], VMS)
 OPENED = view([N1, N2, lost("n3")], VMS, [incident("n3")])
 PROVEN = view([N1, N2, lost("n3")], VMS, [incident("n3", IncidentPhase.PLANNING, proof=SEEN_OFF)])
 EPOCH = 5
-STILL_OFF = FenceRead(EPOCH, "n3", "power", True, "status off")
+
+
+def _read(one: Coordinator, off: bool | None, said: str = "status off") -> FenceRead:
+    """The answer to the last reading of a device that has proven something."""
+    return FenceRead(EPOCH, "n3", "power", off, said, one.state.fences["n3"].reading_since)
 
 
 def _without_n3(at: float = 1.0) -> Coordinator:
@@ -110,7 +114,7 @@ def test_a_fence_that_saw_the_node_off_is_recorded_and_only_then_planned() -> No
     assert not only(CommitPlan, actions)
     assert not only(CommitPlan, one.step(2.4, Written("proof", "n3"))), "the view is from before the proof"
     assert not only(CommitPlan, one.sees(2.6, PROVEN)), "the device was not read again"
-    (plan,) = only(CommitPlan, one.step(2.8, STILL_OFF))
+    (plan,) = only(CommitPlan, one.step(2.8, _read(one, True)))
     assert plan.plan.node == "n3"
     assert [(a.vm_id, a.generation) for a in plan.plan.assigned] == [(1, 2)]
 
@@ -208,7 +212,7 @@ def test_who_is_back_after_the_proof_makes_it_void() -> None:
     ]
     assert not only(CommitPlan, actions)
     assert not only(CancelIncident, actions)
-    assert not only(CommitPlan, one.step(4.0, STILL_OFF)), "the void is being written"
+    assert not only(CommitPlan, one.step(4.0, _read(one, True))), "the void is being written"
 
 
 def test_time_away_before_a_return_does_not_count_for_the_next_absence() -> None:
@@ -233,13 +237,13 @@ def _proven(at: float = 0.5) -> Coordinator:
     """A new coordinator that finds the proof in the database."""
     one = Coordinator.leading(EPOCH)
     one.members(at - 0.1, "n1 n2")
-    assert only(ReadFence, one.sees(at, PROVEN)) == [ReadFence(EPOCH, "n3", "power", 3.0)]
+    assert only(ReadFence, one.sees(at, PROVEN)) == [ReadFence(EPOCH, "n3", "power", 3.0, at)]
     return one
 
 
 def test_a_device_that_reads_on_again_makes_its_proof_void_and_is_not_asked_again() -> None:
     one = _proven()
-    (void,) = only(VoidProof, one.step(1.0, FenceRead(EPOCH, "n3", "power", False, "status on")))
+    (void,) = only(VoidProof, one.step(1.0, _read(one, False, "status on")))
     assert void.why == "it reads on again (status on)"
     one.step(1.2, Written("void", "n3"))
     liar = Step(WHEN, VOID, "power: it reads on again")
@@ -262,7 +266,7 @@ def test_a_liar_is_followed_by_the_next_level() -> None:
 
 def test_a_device_that_cannot_be_read_again_does_not_hold_up_the_plan_for_long() -> None:
     one = _proven(0.5)
-    one.step(1.0, FenceRead(EPOCH, "n3", "power", None, "no answer"))
+    one.step(1.0, _read(one, None, "no answer"))
     for now in (1.6, 2.5, 3.4):
         assert not only(CommitPlan, one.sees(now, PROVEN))
     assert only(CommitPlan, one.sees(3.6, PROVEN))
@@ -271,14 +275,14 @@ def test_a_device_that_cannot_be_read_again_does_not_hold_up_the_plan_for_long()
 def test_it_is_read_again_and_again_until_the_plan() -> None:
     one = _proven(0.5)
     for now in (1.6, 2.7):
-        assert only(ReadFence, one.step(now, FenceRead(EPOCH, "n3", "power", None, "no answer")))
+        assert only(ReadFence, one.step(now, _read(one, None, "no answer")))
 
 
 def test_a_member_that_was_fenced_is_planned_once_corosync_has_dropped_it() -> None:
     one = Coordinator.leading(EPOCH)
     one.sees(0.5, PROVEN)
     for now in range(1, 11):
-        assert not only(CommitPlan, one.step(now, STILL_OFF))
+        assert not only(CommitPlan, one.step(now, _read(one, True)))
         assert not only(VoidProof, one.sees(float(now), PROVEN))
     assert only(CommitPlan, one.members(10.2, "n1 n2"))
 
@@ -286,7 +290,7 @@ def test_a_member_that_was_fenced_is_planned_once_corosync_has_dropped_it() -> N
 def test_a_member_that_stays_one_was_not_fenced() -> None:
     one = Coordinator.leading(EPOCH)
     one.sees(0.5, PROVEN)
-    one.step(1.0, STILL_OFF)
+    one.step(1.0, _read(one, True))
     for now in range(2, 11):
         assert not only(VoidProof, one.sees(float(now), PROVEN))
     assert only(VoidProof, one.sees(10.6, PROVEN))
@@ -426,7 +430,7 @@ def test_a_view_from_before_our_last_write_is_not_even_looked_at() -> None:
     one = Coordinator.leading(EPOCH)
     one.members(0.4, "n1 n2")
     one.sees(0.5, PROVEN)
-    assert only(CommitPlan, one.step(0.6, ViewLoaded(PROVEN, asked_at=0.55), STILL_OFF))
+    assert only(CommitPlan, one.step(0.6, ViewLoaded(PROVEN, asked_at=0.55), _read(one, True)))
     one.step(0.9, Written("plan", "n3"))
     assert not only(Fence, one.step(1.0, ViewLoaded(OPENED, asked_at=0.8))), "n3 is fenced and planned by now"
     assert one.state.view == PROVEN
@@ -437,7 +441,7 @@ def test_a_plan_that_met_a_change_is_made_again_on_a_new_view() -> None:
     one = Coordinator.leading(EPOCH)
     one.members(0.4, "n1 n2")
     one.sees(0.5, PROVEN)
-    assert only(CommitPlan, one.step(0.6, ViewLoaded(PROVEN, asked_at=0.55), STILL_OFF))
+    assert only(CommitPlan, one.step(0.6, ViewLoaded(PROVEN, asked_at=0.55), _read(one, True)))
     assert not only(CommitPlan, one.step(0.7, StoreLost("plan:n3", "VM 1 has changed since the plan was made")))
     assert only(LoadView, one.step(0.7 + one.settings.store_retry_seconds))
     assert only(CommitPlan, one.sees(1.5, PROVEN))
