@@ -90,7 +90,7 @@ def _take_in(
                 state = replace(state, ring_alive_at=now)
             return membership_changed(state, now, members, quorate)
         case GroupChanged(members, joined, left):
-            return group_changed(state, members, joined, left)
+            return group_changed(state, now, members, joined, left)
         case SignalReceived(sender, "lead", _, epoch):
             return _heard_leader(state, now, sender, epoch)
         case SignalReceived(_, "look"):
@@ -111,7 +111,7 @@ def _take_in(
         case ViewLoaded(view, asked_at):
             return _view(state, now, view, asked_at)
         case Written(what, node):
-            if what in ("plan", "cancel", "moves"):
+            if what in ("plan", "cancel", "moves", "rolling"):
                 actions.append(SendSignal("look"))
             fences = {n: p for n, p in state.fences.items() if what != "plan" or n != node}
             writing = state.writing - {f"{what}:{node}"}

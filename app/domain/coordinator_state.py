@@ -22,6 +22,8 @@ class CoordinatorState:
     present_since: Mapping[str, float] = field(default_factory=dict)
     group: frozenset[str] = frozenset()
     seniors: frozenset[str] = frozenset()
+    #: those that left the group since the members were last told
+    parted: frozenset[str] = frozenset()
     epoch: int | None = None
     known_epoch: int = 0
     led_at: float = 0.0
@@ -73,6 +75,8 @@ def membership_changed(state: CoordinatorState, now: float, members: frozenset[s
     While we were not, another partition may have been, with the absent node in it and running VMs.
     """
     regained = quorate and not state.quorate
+    if members & state.parted:
+        state = _not_watched(state, now)
     missing = (state.members | state.seen | frozenset(state.absent_since)) - members
     absent = {n: now if regained else state.absent_since.get(n, now) for n in missing}
     present = {n: state.present_since.get(n, now) for n in members}
@@ -84,19 +88,34 @@ def membership_changed(state: CoordinatorState, now: float, members: frozenset[s
         state, members=members, quorate=quorate, absent_since=absent, present_since=present, seniors=seniors,
         quorate_since=now if regained else state.quorate_since,
         seen=(state.seen | members) if quorate else frozenset(),
-        led_at=now if regained else state.led_at, view_wanted=True,
+        led_at=now if regained else state.led_at, view_wanted=True, parted=frozenset(),
     )  # fmt: skip
 
 
+def _not_watched(state: CoordinatorState, now: float) -> CoordinatorState:
+    """Absence counts anew.
+
+    Where links fail in one direction the ring goes to and fro. We then see the same members twice, without the ring
+    that some of them had in between; that they left the agents' group and are here again is all that tells of it. An
+    agent that was only restarted looks the same: a wait too long, instead of a proof that proves nothing.
+    """
+    return replace(state, parted=frozenset(), absent_since=dict.fromkeys(state.absent_since, now))
+
+
 def group_changed(
-    state: CoordinatorState, members: frozenset[str], joined: frozenset[str], left: frozenset[str]
+    state: CoordinatorState, now: float, members: frozenset[str], joined: frozenset[str], left: frozenset[str]
 ) -> CoordinatorState:
-    """Who was in the agents' group before us: when all of those have gone, we are the oldest."""
+    """Who was in the agents' group before us: when all of those have gone, we are the oldest.
+
+    One that leaves and comes again may have been in another ring, quorate with a node that we think is absent.
+    """
     seniors = (state.seniors & members) - left
     if state.me in joined:
         # Those that came in the same change are ordered by name.
         seniors = members - joined | {n for n in joined & members if n < state.me}
-    return replace(state, group=members, seniors=seniors, view_wanted=True)
+    if joined & state.parted:
+        state = _not_watched(state, now)
+    return replace(state, group=members, seniors=seniors, parted=state.parted | left, view_wanted=True)
 
 
 def stood_still(state: CoordinatorState, now: float, settle_seconds: float) -> CoordinatorState:

@@ -222,6 +222,29 @@ def test_time_away_before_a_return_does_not_count_for_the_next_absence() -> None
     assert one.state.absent_seconds("n3", 10.0) == 0.5
 
 
+@pytest.mark.parametrize("group_first", [True, False])
+def test_absence_while_a_member_was_in_another_ring_does_not_count(group_first: bool) -> None:
+    """n2 was quorate with n3 in between; all that we see is that it left the group and is here again."""
+    one = _without_n3(1.0)
+    if not group_first:
+        one.members(2.0, "n1 n2")
+    one.group(2.0, "n1", left="n2")
+    if group_first:
+        one.members(2.0, "n1 n2")
+    one.group(2.0, "n1 n2", joined="n2")
+    assert one.state.absent_seconds("n3", 2.5) == 0.5
+    one.members(2.5, "n1 n2")
+    assert one.state.absent_seconds("n3", 3.0) == 1.0, "that was told once"
+
+
+def test_another_node_that_dies_does_not_make_an_absence_longer() -> None:
+    """It leaves the group and is no member any more: it was in no other ring."""
+    one = _without_n3(1.0)
+    one.group(2.0, "n1", left="n2")
+    one.members(2.0, "n1")
+    assert one.state.absent_seconds("n3", 3.0) == 2.0
+
+
 def test_absence_while_we_had_no_quorum_ourselves_does_not_count() -> None:
     one = Coordinator.leading(EPOCH)
     one.members(1.0, "n1 n2")
