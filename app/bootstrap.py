@@ -20,7 +20,7 @@ from app.adapters.libvirt.migration import MigrationChoices
 from app.adapters.single.membership import SingleNodeMembership
 from app.adapters.system.clock import SystemClock
 from app.adapters.system.health import DiskCheck
-from app.adapters.system.machine import boot_id, cores, memory_mib
+from app.adapters.system.machine import SystemdMachine, boot_id, cores, memory_mib
 from app.adapters.system.no_hypervisor import NoHypervisor
 from app.adapters.system.service_notify import ServiceNotify
 from app.adapters.system.workers import ThreadWorkers
@@ -174,6 +174,7 @@ class AgentProcess:
             workers=self._workers,
             check_health=DiskCheck(directories),
             placement=registry.placement_advice(),
+            machine=SystemdMachine() if config.node.reboot_by_agent else None,
         )
         self._agent = Agent(ports, self._inbox, config.coordinator_settings, config.node_agent_settings)
         context = NetworkContext(config.node.name, lambda kind, text: log.info(text, kind=kind))

@@ -49,6 +49,8 @@ class NodeSection(_Section):
     on_shutdown: ShutdownPolicy = ShutdownPolicy.MIGRATE
     shutdown_seconds_max: float = Field(300.0, gt=0)
     freeze_seconds: float = Field(900.0, gt=0)
+    #: a rolling reboot may have this host rebooted by its agent; else it waits until an operator has done it
+    reboot_by_agent: bool = False
 
 
 class DatabaseSection(_Section):

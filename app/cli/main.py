@@ -16,6 +16,7 @@ from app.cli import (
     node,
     placement,
     plan,
+    rolling,
     token,
     vm,
 )
@@ -37,6 +38,7 @@ database.command("upgrade")(db_upgrade)
 for command in (
     cluster_nodes.init, cluster_nodes.invite, cluster_nodes.join, cluster_nodes.leave, cluster_nodes.forget,
     cluster_nodes.status, cluster_doctor.doctor, cluster_backup.backup, cluster_backup.restore,
+    rolling.rolling_plan, rolling.rolling_reboot, rolling.rolling_status, rolling.rolling_stop,
 ):  # fmt: skip
     cluster.app.command()(command)
 main.add_typer(cluster.app, name="cluster")

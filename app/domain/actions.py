@@ -10,6 +10,7 @@ from app.domain.cluster import Proof
 from app.domain.migration import MoveEnd
 from app.domain.moves import MovePlan
 from app.domain.recovery import RecoveryPlan
+from app.domain.rolling_steps import Turn
 from app.domain.vm import PowerSeen, StopMode, Vm
 
 # -- this node
@@ -180,6 +181,13 @@ class Rejoin:
     """This node is FENCED, has proven itself clean and asks to host again -> Written("rejoin") | StoreLost."""
 
 
+@dataclass(frozen=True, slots=True)
+class RebootNode:
+    """Reboot this machine if it still is in that boot -> RebootAsked."""
+
+    boot_id: str
+
+
 # -- the coordinator
 
 
@@ -294,6 +302,14 @@ class CommitMoves:
 
 
 @dataclass(frozen=True, slots=True)
+class AdvanceRolling:
+    """The next write of a rolling reboot -> Written("rolling")."""
+
+    epoch: int
+    turn: Turn
+
+
+@dataclass(frozen=True, slots=True)
 class CloseIncident:
     """Every VM of the incident is verified, or no longer wanted -> Written("close")."""
 
@@ -332,6 +348,7 @@ Action = (
     | Report
     | CheckHealth
     | Rejoin
+    | RebootNode
     | Campaign
     | LoadView
     | OpenIncident
@@ -345,6 +362,7 @@ Action = (
     | RecordProof
     | CommitPlan
     | CommitMoves
+    | AdvanceRolling
     | CloseIncident
     | SendSignal
 )

@@ -8,6 +8,7 @@ from app.domain.cluster_settings import ClusterSettings
 from app.domain.node import Node, NodeState
 from app.domain.placement_advice import PlacementAdvice
 from app.domain.placement_group import PlacementGroup
+from app.domain.rolling_run import RollingRun
 from app.domain.vm import Vm
 
 
@@ -71,6 +72,7 @@ class Incident:
 class ClusterView:
     """Nodes, VMs, groups and open incidents as one transaction saw them. `at`: when, by the reader's clock, in UTC.
 
+    `rolling`: the rolling reboot that is under way, None without one.
     `advice` is what plugins add to every placement; None where there is no such plugin.
     """
 
@@ -81,6 +83,7 @@ class ClusterView:
     groups: tuple[PlacementGroup, ...] = ()
     settings: ClusterSettings = field(default_factory=ClusterSettings)
     at: datetime | None = None
+    rolling: RollingRun | None = None
     advice: PlacementAdvice | None = field(default=None, compare=False, repr=False)
 
     def node(self, name: str) -> Node | None:

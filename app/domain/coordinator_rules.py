@@ -8,13 +8,14 @@ from app.domain.actions import Action, CloseIncident, CommitPlan
 from app.domain.cluster import ClusterView, Incident, IncidentPhase
 from app.domain.coordinator_fencing import attend
 from app.domain.coordinator_moves import decide_moves
+from app.domain.coordinator_rolling import decide_rolling
 from app.domain.coordinator_settings import CoordinatorSettings
 from app.domain.coordinator_state import CoordinatorState, begin_write
 from app.domain.recovery import plan_waiting
 from app.domain.replace import replace
 
 #: the kinds of writes; a write in flight is known as "kind:node"
-WRITES = frozenset({"open", "cancel", "proof", "plan", "close", "note", "moves", "void", "hold", "release"})
+WRITES = frozenset({"open", "cancel", "proof", "plan", "close", "note", "moves", "void", "hold", "release", "rolling"})
 
 
 def decide(state: CoordinatorState, now: float, settings: CoordinatorSettings) -> tuple[CoordinatorState, list[Action]]:
@@ -32,6 +33,7 @@ def decide(state: CoordinatorState, now: float, settings: CoordinatorSettings) -
         state = _close_finished(state, view, actions)
         state = _place_waiting(state, actions)
         state = decide_moves(state, now, settings, actions)
+        state = decide_rolling(state, settings, actions)
     return state, actions
 
 

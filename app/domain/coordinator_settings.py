@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 
 from app.domain.fencing import FencingTimes
 from app.domain.rebalance import RebalanceSettings
+from app.domain.rolling_steps import RollingTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,3 +44,4 @@ class CoordinatorSettings:
     #: after a migration failed the next try waits; the pause doubles
     move_retry_seconds: float = 15.0
     rebalance: RebalanceSettings = field(default_factory=RebalanceSettings)
+    rolling: RollingTimes = field(default_factory=RollingTimes)

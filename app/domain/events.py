@@ -168,6 +168,13 @@ class Reported:
 
 
 @dataclass(frozen=True, slots=True)
+class RebootAsked:
+    """This machine was told to reboot; `error` is empty when it began to."""
+
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class EpochWon:
     """This agent is the coordinator of that epoch."""
 
@@ -228,6 +235,7 @@ Event = (
     | StoreLost
     | Reported
     | HealthChecked
+    | RebootAsked
     | EpochWon
     | EpochLost
     | Written

@@ -76,6 +76,8 @@ class Node:
     #: the policy of the orderly shutdown that is under way (`host_shutdown`), and until when its VMs wait for it
     leaving: str = ""
     frozen_until: datetime | None = None
+    #: the boot of it that its agent is to end, when nothing runs there; empty: none
+    reboot_of: str = ""
 
     def after(self, what: str) -> NodeState:
         """The state after `what` happened; KeyError when the table does not allow it."""

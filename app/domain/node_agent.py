@@ -22,6 +22,7 @@ older than `lease_seconds`, and shows this node ONLINE and the VM here in this g
 from collections.abc import Sequence
 
 from app.domain import node_agent_moves as moves
+from app.domain import node_agent_reboot
 from app.domain import node_agent_rules as rules
 from app.domain.actions import Action, CheckHealth, FeedWatchdog, ListDomains, LoadDesired, SendSignal
 from app.domain.events import (
@@ -32,6 +33,7 @@ from app.domain.events import (
     HealthChecked,
     HypervisorLost,
     MembershipChanged,
+    RebootAsked,
     Reported,
     SignalReceived,
     StoreLost,
@@ -64,6 +66,7 @@ def step(
     state = rules.notice_ends(state, now, settings)
     state = rules.reconcile(state, now, settings, actions)
     state = rules.rejoin(state, now, actions)
+    state = node_agent_reboot.reboot(state, now, settings, actions)
     state = rules.report(state, now, settings, actions)
     state = _look(state, now, settings, actions)
     if rules.may_feed(state, now, settings):
@@ -98,6 +101,8 @@ def _take_in(state: NodeAgentState, now: float, event: Event, settings: NodeAgen
             return work_done(state, now, event, settings)
         case HealthChecked(problems):
             return replace(state, problems=problems, checking=False)
+        case RebootAsked(error):
+            return replace(state, reboot_error=error, report_due=True)
         case Reported():
             return replace(state, reporting=False, desired_wanted=True, report_confirmed=True, report_ended_at=now)
         case Written("rejoin"):

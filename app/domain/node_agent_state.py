@@ -53,6 +53,8 @@ class NodeAgentSettings:
     move_note_seconds: float = 5.0
     #: when the host is shut down: so long a guest has after its power button was pressed
     leave_stop_seconds: float = 60.0
+    #: a reboot that was asked for and did not happen is asked for again
+    reboot_retry_seconds: float = 120.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,9 +179,13 @@ class NodeAgentState:
     report_ended_at: float = 0.0
     reported_health: str = ""
     rejoining: bool = False
+    #: when this machine was told to reboot, and why it did not
+    reboot_asked_at: float = float("-inf")
+    reboot_error: str = ""
 
     @property
     def health(self) -> str:
         """`ok`, or what is wrong with this node, joined by comma."""
-        words = (*(("libvirt",) if self.hypervisor_error else ()), *self.problems)
+        reboot = (f"reboot refused: {self.reboot_error}",) if self.reboot_error else ()
+        words = (*(("libvirt",) if self.hypervisor_error else ()), *self.problems, *reboot)
         return ", ".join(words) or "ok"

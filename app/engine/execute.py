@@ -17,7 +17,9 @@ from app.engine.ports import AgentPorts
 from app.engine.vm_work import vm_work
 from app.ports.fencing import FenceFailed, FenceMethod
 from app.ports.hypervisor import HypervisorError
+from app.ports.machine import RebootRefused
 from app.ports.store import StoreUnavailable, Transaction
+from app.services.advance_rolling import advance_rolling
 from app.services.begin_migration import commit_moves
 from app.services.commit_plan import commit_plan
 from app.services.epoch import win_epoch
@@ -68,6 +70,8 @@ def execute(action: do.Action, ports: AgentPorts) -> None:
         case do.StopVm(vm_id) | do.DestroyVm(vm_id) | do.PauseVm(vm_id) | do.ResumeVm(vm_id) | do.ResetVm(vm_id):
             lane = f"destroy-{vm_id}" if isinstance(action, do.DestroyVm) else f"vm-{vm_id}"
             ports.workers.submit(lane, lambda: vm_work(action, ports))
+        case do.RebootNode(boot_id):
+            ports.workers.submit("reboot", lambda: _reboot(ports, boot_id))
         case do.Fence() as fence:
             ports.workers.submit(f"fence-{fence.node}-{fence.method}", lambda: _fence(ports, fence))
         case do.ReadFence() as read:
@@ -83,6 +87,7 @@ def execute(action: do.Action, ports: AgentPorts) -> None:
             | do.RecordProof()
             | do.CommitPlan()
             | do.CommitMoves()
+            | do.AdvanceRolling()
             | do.CloseIncident()
             | do.VoidProof()
             | do.HoldFence()
@@ -213,6 +218,8 @@ def _lead_write(ports: AgentPorts, action: do.Action) -> tuple[str, str, Callabl
             return "plan", plan.node, lambda tx: commit_plan(tx, epoch, plan, now)
         case do.CommitMoves(epoch, moves):
             return "moves", "", lambda tx: commit_moves(tx, epoch, moves, now)
+        case do.AdvanceRolling(epoch, turn):
+            return "rolling", "", lambda tx: advance_rolling(tx, epoch, turn, now)
         case do.CloseIncident(epoch, node, incident_id):
             return "close", node, lambda tx: close_incident(tx, epoch, incident_id, now)
         case do.VoidProof(epoch, node, method, why):
@@ -223,6 +230,19 @@ def _lead_write(ports: AgentPorts, action: do.Action) -> tuple[str, str, Callabl
             return "release", node, lambda tx: end_quarantine(tx, epoch, node, now)
         case _:
             raise TypeError(f"not a coordinator's write: {action}")
+
+
+def _reboot(ports: AgentPorts, boot_id: str) -> Sequence[Event]:
+    """Only the boot that was to end: what asked for it may have been read before the reboot that it asked for."""
+    if ports.machine is None or ports.facts.boot_id != boot_id:
+        return ()
+    try:
+        ports.machine.reboot()
+    except RebootRefused as error:
+        return (fact.RebootAsked(str(error)),)
+    except Exception as error:  # noqa: BLE001
+        return (fact.RebootAsked(_unexpected("rebooting", error)),)
+    return (fact.RebootAsked(),)
 
 
 def _fence(ports: AgentPorts, fence: do.Fence) -> Sequence[Event]:

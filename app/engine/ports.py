@@ -7,6 +7,7 @@ from app.domain.placement_advice import PlacementAdvice
 from app.ports.clock import Clock
 from app.ports.fencing import FenceMethods
 from app.ports.hypervisor import Hypervisor
+from app.ports.machine import Machine
 from app.ports.membership import Membership
 from app.ports.storage import Pool
 from app.ports.store import Store
@@ -17,7 +18,7 @@ from app.services.report_observed import NodeFacts
 
 @dataclass(frozen=True, slots=True)
 class AgentPorts:
-    """Built by bootstrap (real parts) or by the simulator (its own)."""
+    """Built by bootstrap (real parts) or by the simulator (its own). `machine` None: it may not reboot its node."""
 
     facts: NodeFacts
     clock: Clock
@@ -30,3 +31,4 @@ class AgentPorts:
     workers: Workers
     check_health: Callable[[], tuple[str, ...]]
     placement: PlacementAdvice | None = None
+    machine: Machine | None = None

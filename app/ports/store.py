@@ -35,6 +35,7 @@ from app.domain.records import (
     Token,
     WebhookEndpoint,
 )
+from app.domain.rolling_run import RollingRun
 from app.domain.vm import Vm
 
 T = TypeVar("T")
@@ -134,6 +135,8 @@ class Transaction(Protocol):
     def settings(self) -> Rows[ClusterSettings]: ...
     @property
     def layouts(self) -> Rows[Layout]: ...
+    @property
+    def rollings(self) -> Rows[RollingRun]: ...
 
 
 class Store(Protocol):

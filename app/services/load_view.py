@@ -7,6 +7,7 @@ from app.domain.cluster import ClusterView, IncidentPhase
 from app.domain.cluster_settings import ClusterSettings
 from app.domain.node import Node
 from app.domain.placement_advice import PlacementAdvice
+from app.domain.rolling_run import RollingRun
 from app.domain.start_gates import dependencies, held_starts, pending
 from app.domain.vm import Vm
 from app.ports.store import Transaction
@@ -25,6 +26,7 @@ def load_view(tx: Transaction, at: datetime | None = None, advice: PlacementAdvi
         groups=tuple(tx.groups.where()),
         settings=current_settings(tx),
         at=at,
+        rolling=run if (run := current_run(tx)).active else None,
         advice=advice,
     )
 
@@ -32,6 +34,11 @@ def load_view(tx: Transaction, at: datetime | None = None, advice: PlacementAdvi
 def current_settings(tx: Transaction) -> ClusterSettings:
     """What operators set; the row is there from the first migration on."""
     return tx.settings.get(1) or ClusterSettings()
+
+
+def current_run(tx: Transaction) -> RollingRun:
+    """The newest rolling reboot, under way or not."""
+    return tx.rollings.get(1) or RollingRun()
 
 
 def load_desired(tx: Transaction, node: str) -> tuple[Node | None, tuple[Vm, ...], Mapping[int, str], bool]:

@@ -57,7 +57,7 @@ def _register(tx: Transaction, facts: NodeFacts, health: str, now: datetime) -> 
         cpu_models=facts.cpu_models, pools=facts.pools, networks=facts.networks,
     )  # fmt: skip
     if old.leaving and new.boot_id != old.boot_id:
-        new = replace(new, leaving="", frozen_until=None)
+        new = replace(new, leaving="", frozen_until=None, reboot_of="")
         tx.events.add(ClusterEvent(0, now, "node.returned", f"{facts.name} is back from its shutdown", node=facts.name))
     if not rows:
         tx.nodes.add(replace(new, id=facts.id))

@@ -11,6 +11,7 @@ from random import Random
 from app.adapters.sim.clock import SimClock
 from app.adapters.sim.disks import SimDisks
 from app.adapters.sim.fencing import SimFence
+from app.adapters.sim.machine import SimMachine
 from app.adapters.sim.moves import SimMoves
 from app.adapters.sim.network import SimMembership, SimNetwork
 from app.adapters.sim.pool import SimPool
@@ -39,6 +40,7 @@ from app.simulator.power import AgentProcess, SimServer
 
 Tell = Callable[[str, str], None]
 AGENT_RESTART_SECONDS = 2.0
+REBOOT_SECONDS = 15.0
 
 
 class SimCluster:
@@ -121,6 +123,17 @@ class SimCluster:
             server.power_off()
             self.network.power(name, on=False)
             self.database.look()
+
+    def reboot(self, name: str) -> None:
+        """Its agent runs `systemctl reboot`: it goes down after a moment, and comes up unless it stays in the dark."""
+        server, boot = self.servers[name], self.servers[name].boots
+
+        def down() -> None:
+            self.power_off(name, "it reboots")
+            if not server.stays_off:
+                self.clock.after(REBOOT_SECONDS, lambda: self.power_on(name))
+
+        self.clock.after(0.5, lambda: self._boot(name, boot, down))
 
     def shut_down(self, name: str, policy: ShutdownPolicy) -> None:
         """Somebody types `poweroff` on the host, which waits for its VMs, a minute at most."""
@@ -293,6 +306,7 @@ class SimCluster:
             pools={"pool": server.pool},
             workers=process.workers,
             check_health=server.problems,
+            machine=SimMachine(lambda: self.reboot(name)),
         )
 
     def vm_id(self, name: str) -> int:
@@ -307,7 +321,7 @@ class SimCluster:
         layout, old = self.layout, tx.settings.get(1)
         new = replace(
             old or ClusterSettings(), strategy=layout.strategy, memory_overcommit=layout.memory_overcommit,
-            cpu_overcommit=layout.cpu_overcommit,
+            cpu_overcommit=layout.cpu_overcommit, rebalance=layout.rebalance,
         )  # fmt: skip
         if old is None:
             tx.settings.add(new)

@@ -178,6 +178,15 @@ def _drain(m: Moment) -> Commands:
     return [m.now("drain", about=(node,)), Command(m.later, ("return",), (node,))]
 
 
+def rolling_reboot(m: Moment) -> Commands:
+    """An operator reboots all nodes, and thinks better of it; one of them perhaps does not come up."""
+    found = [m.now("rolling", "reboot"), Command(m.later + 20, ("rolling", "stop"))]
+    if m.random.random() < 0.3:
+        node = m.node
+        found += [m.now("reboot", "fails", about=(node,)), Command(m.later + 30, ("reboot", "works"), (node,))]
+    return found
+
+
 def _migrate(m: Moment) -> Commands:
     if not m.vms:
         return []

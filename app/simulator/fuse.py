@@ -52,7 +52,7 @@ def fused(ports: AgentPorts, fuse: Fuse) -> AgentPorts:
     """The same ports on that fuse."""
     single: dict[str, Any] = {
         name: _Fused(getattr(ports, name), fuse)
-        for name in ("store", "membership", "hypervisor", "watchdog", "workers")
+        for name in ("store", "membership", "hypervisor", "watchdog", "workers", "machine")
     }
     pools: dict[str, Any] = {name: _Fused(pool, fuse) for name, pool in ports.pools.items()}
     methods: Any = tuple(_Fused(method, fuse) for method in ports.fence_methods)

@@ -10,6 +10,7 @@
 * The dead stay dead: what is stopped, locked or deleted is not started, nor is a copy that has another owner.
 * A node that was lost or fenced lets nothing run, and an agent that was replaced as the coordinator writes nothing.
 * One effect: a node has one incident at a time; an incident that is closed and an action that has ended stay so.
+* A node is told to reboot by the coordinator only, and only when nothing is up there.
 * Written down: a VM that is given a node, or taken from one, has a step of an incident or an event that says so.
 * Never gives up (`settled`): in the end every protected VM is verified up once, or unplaced with a reason that is true.
 """
@@ -181,6 +182,11 @@ class Invariants:
                 self._cast_out.pop(after.name, None)
             if before.state is not NodeState.FENCED:
                 wrote = f"made {after.name} {after.state.value}"
+        if change.kind == "nodes" and before is not None and after.reboot_of and not before.reboot_of:
+            wrote = f"had {after.name} rebooted"
+            copies = self._copies(after.name)
+            if copies:
+                self.found.append(f"{after.name} is to reboot, and VMs {copies} are up there")
         if change.kind == "incidents" and (before is None or before.phase is not after.phase):
             wrote = f"wrote phase {after.phase.value} of the incident of {after.node}"
         if change.kind == "vms" and before is not None and after is not None and before.node != after.node:

@@ -82,4 +82,5 @@ class Layout:
     storm_share: float = 0.5
     quarantine_losses: int = 3
     quarantine_seconds: float = 7200.0
+    rebalance: bool = False
     start_seconds: tuple[float, float] = field(default=(0.2, 0.6))

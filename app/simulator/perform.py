@@ -15,6 +15,8 @@ from app.services.drain_node import drain_node
 from app.services.quarantine import release_node
 from app.services.request_migration import request_migration
 from app.services.return_node import return_node
+from app.services.start_rolling import start_rolling
+from app.services.stop_rolling import stop_rolling
 from app.simulator.cluster import SimCluster
 from app.simulator.requests import REQUESTS, perform_request
 from app.simulator.script import Command
@@ -136,6 +138,8 @@ def _host(cluster: SimCluster, command: Command) -> None:
             server.hypervisor.refuse_starts[cluster.vm_id(command.about[0])] = "this host lacks a device it needs"
         case ("start", "works"):
             server.hypervisor.refuse_starts.pop(cluster.vm_id(command.about[0]), None)
+        case ("reboot", how):
+            server.stays_off = how == "fails"
         case ("storage", how):
             server.pool.gone = how == "lost"
         case ("libvirt", "down"):
@@ -189,6 +193,8 @@ def _customer(cluster: SimCluster, what: str, name: str) -> None:
 _OPERATORS: dict[tuple[str, ...], Callable[[Transaction, SimCluster, str], object]] = {
     ("drain",): lambda tx, c, name: drain_node(tx, name, c.clock.utc()),
     ("return",): lambda tx, c, name: return_node(tx, name, c.clock.utc()),
+    ("rolling", "reboot"): lambda tx, c, _: start_rolling(tx, (), c.clock.utc()),
+    ("rolling", "stop"): lambda tx, c, _: stop_rolling(tx, c.clock.utc()),
     ("vm", "migrate"): lambda tx, c, name: request_migration(tx, c.vm_id(name), "", c.clock.utc()),
     ("vm", "cancel"): lambda tx, c, name: cancel_migration(tx, c.vm_id(name), c.clock.utc()),
     ("cluster", "disarm"): lambda tx, c, _: disarm_cluster(tx, "op", "work on the switches", c.clock.utc()),
@@ -223,5 +229,5 @@ def _migration(cluster: SimCluster, command: Command) -> None:
 
 _KINDS: dict[str, Callable[[SimCluster, Command], None]] = {
     "database": _database, "fence": _fence, "signals": _signals, "guest": _guest, "disk": _disk,
-    "starts": _host, "start": _host, "storage": _host, "libvirt": _host, "migration": _migration,
+    "starts": _host, "start": _host, "storage": _host, "libvirt": _host, "reboot": _host, "migration": _migration,
 }  # fmt: skip

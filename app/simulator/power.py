@@ -115,6 +115,8 @@ class SimServer:
         self.process: AgentProcess | None = None
         self.watchdog: SimWatchdog | None = None
         self.fence_hangs = False
+        #: a reboot ends in the dark
+        self.stays_off = False
         hypervisor.watch(self._domain_changed)
 
     def power_on(self) -> None:

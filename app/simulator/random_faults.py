@@ -2,7 +2,7 @@
 
 from random import Random
 
-from app.simulator.fault_mix import Moment, random_fault
+from app.simulator.fault_mix import Moment, random_fault, rolling_reboot
 from app.simulator.layout import Layout, NodeLayout, VmLayout
 from app.simulator.script import Command
 
@@ -23,7 +23,7 @@ def random_story(seed: int, nodes: int = 3, vms: int = 6) -> tuple[Layout, tuple
         tuple(_vm(random, f"vm{i + 1}", names) for i in range(vms)),
         seed=seed,
     )
-    return layout, _script(random, names, [v.name for v in layout.vms])
+    return layout, _script(random, names, [v.name for v in layout.vms], _rolling(seed, names))
 
 
 def _node(random: Random, name: str, *, small: bool, drifting: bool, upgrading: bool) -> NodeLayout:
@@ -45,16 +45,26 @@ def _vm(random: Random, name: str, names: list[str]) -> VmLayout:
     return VmLayout(name, random.choice((256, 512)), node, random.choice((10, 50, 90)), random.random() < 0.9)
 
 
-def _script(random: Random, names: list[str], vms: list[str]) -> tuple[Command, ...]:
+def _script(random: Random, names: list[str], vms: list[str], rolling: list[Command]) -> tuple[Command, ...]:
     commands: list[Command] = []
     now = _BEGIN_SECONDS
     while now < FAULTS_SECONDS:
         commands += random_fault(Moment(random, now, names, vms))
         now += random.choice((0.3, 1.0, 4.0, 12.0)) * random.uniform(0.5, 1.5)
+    commands += rolling
     commands = [c for c in commands if c.at < REPAIR_SECONDS]
     commands += all_well(REPAIR_SECONDS, names, commands)
     commands.append(Command(REPAIR_SECONDS + SETTLE_SECONDS, ("rest",)))
     return tuple(sorted((_rounded(c) for c in commands), key=lambda c: c.at))
+
+
+def _rolling(seed: int, names: list[str]) -> list[Command]:
+    """A rolling reboot below all the rest, in one story of six; by dice of its own, so that the others stay as they
+    are."""
+    random = Random(f"rolling {seed}")  # noqa: S311  a story must be repeatable
+    if random.random() >= 1 / 6:
+        return []
+    return rolling_reboot(Moment(random, random.uniform(_BEGIN_SECONDS, FAULTS_SECONDS), names, []))
 
 
 def _rounded(command: Command) -> Command:
@@ -64,11 +74,12 @@ def _rounded(command: Command) -> Command:
 def all_well(at: float, names: list[str], commands: list[Command]) -> list[Command]:
     """What ends every fault that these commands can have begun."""
     everywhere = [Command(at, ("heal",)), Command(at, ("signals", "work")), Command(at, ("database", "up"))]
+    everywhere.append(Command(at, ("rolling", "stop")))
     for name in names:
         repairs: tuple[tuple[str, ...], ...] = (
             ("upgrade",), ("thaw",), ("corosync", "resume"), ("agent", "resume"), ("fence", "works"),
             ("starts", "work"), ("libvirt", "up"), ("storage", "back"), ("database", "back"), ("power", "on"),
-            ("migration", "works"), ("return",),
+            ("migration", "works"), ("reboot", "works"), ("return",),
         )  # fmt: skip
         everywhere += [Command(at, words, (name,)) for words in repairs]
         everywhere += [Command(at, ("database", how), (name, "0")) for how in ("mute", "conflict")]

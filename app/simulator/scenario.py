@@ -18,7 +18,7 @@ _CLUSTER = {
     "seed": int, "image_lock": bool, "boot_seconds": float, "startup_grace_seconds": float,
     "cluster_starts_max": int, "self_fence_seconds": float, "detection_skew_seconds": float,
     "strategy": str, "memory_overcommit": float, "cpu_overcommit": float,
-    "storm_share": float, "quarantine_losses": int, "quarantine_seconds": float,
+    "storm_share": float, "quarantine_losses": int, "quarantine_seconds": float, "rebalance": bool,
 }  # fmt: skip
 _NODE = {
     "memory_mib": int, "cores": int, "role": str, "watchdog_seconds": float, "fence": bool, "on": bool,

@@ -30,6 +30,7 @@ COMMANDS: dict[tuple[str, ...], str] = {
     ("cordon",): "n", ("uncordon",): "n", ("guarantee",): "i",
     ("fence", "fakes"): "ni", ("cluster", "disarm"): "", ("cluster", "arm"): "", ("cluster", "lift"): "",
     ("node", "confirm-dead"): "n", ("node", "release"): "n",
+    ("rolling", "reboot"): "", ("rolling", "stop"): "", ("reboot", "fails"): "n", ("reboot", "works"): "n",
     ("rest",): "", ("end",): "",
 }  # fmt: skip
 

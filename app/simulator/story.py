@@ -40,6 +40,8 @@ class Story:
                 self._node(who, change.before, change.after)
             if change.kind == "settings" and change.before is not None:
                 self._settings(change.before, change.after)
+            if change.kind == "rollings" and change.before is not None:
+                self.tell(who, f"rolling reboot, {change.after.state.value}: {change.after.said}")
             if change.kind == "vms" and change.before is not None:
                 self._vm(who, change.before, change.after, told)
 

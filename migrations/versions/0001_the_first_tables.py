@@ -159,6 +159,7 @@ def upgrade() -> None:
         sa.Column("quarantined_until", TIME, nullable=True),
         sa.Column("leaving", sa.String(255), nullable=False),
         sa.Column("frozen_until", TIME, nullable=True),
+        sa.Column("reboot_of", sa.String(255), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("name", name="nodes_name"),
         **TABLE,
@@ -326,6 +327,27 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         **TABLE,
     )
+    op.create_table(
+        "rollings",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(255), nullable=False),
+        sa.Column("pending", sa.JSON(), nullable=False),
+        sa.Column("rebooted", sa.JSON(), nullable=False),
+        sa.Column("node", sa.String(255), nullable=False),
+        sa.Column("step", sa.String(255), nullable=False),
+        sa.Column("boot_id", sa.String(255), nullable=False),
+        sa.Column("started", TIME, nullable=True),
+        sa.Column("since", TIME, nullable=True),
+        sa.Column("forced", sa.Boolean(), nullable=False),
+        sa.Column("said", TEXT, nullable=False),
+        sa.Column("turns", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        **TABLE,
+    )
+    # One row as well: two that begin a rolling reboot at the same time collide on it.
+    first_run = "'none', '[]', '[]', '', 'draining', '', 0, '', 0"
+    columns = "id, state, pending, rebooted, node, step, boot_id, forced, said, turns"
+    op.execute(f"INSERT INTO rollings ({columns}) VALUES (1, {first_run})")  # noqa: S608  constants
     # One row, there from the start: what operators change they change in it.
     first = {
         "id": 1, "armed": True, "disarmed_by": "", "disarmed_reason": "", "strategy": "fewest-vms", "guarantee": 0,
@@ -339,6 +361,7 @@ def upgrade() -> None:
 
 
 def downgrade() -> None:
+    op.drop_table("rollings")
     op.drop_table("layouts")
     op.drop_table("settings")
     op.drop_table("placement_groups")

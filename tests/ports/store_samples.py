@@ -25,6 +25,7 @@ from app.domain.records import (
     Token,
     WebhookEndpoint,
 )
+from app.domain.rolling_run import RollingRun, RunState, RunStep
 from app.domain.vm import Desired, Observed, PowerSeen, StopMode, Vm
 
 NOW = datetime(2026, 2, 28, 23, 59, 59, 123456, tzinfo=UTC)
@@ -107,6 +108,7 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
             LATER,
             leaving="freeze",
             frozen_until=LATER,
+            reboot_of="b-1",
         ),
         Node(0, "node-2", "10.0.0.2"),
     ),
@@ -154,6 +156,23 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
     "layouts": (
         Layout(0, 7, "rack-1", 1500, (Member(1, "node1", ("10.0.0.1", "fd00::1"), NodeRole.WITNESS, False),), 9),
         Layout(0, 1, "least", 1000, (), 2),
+    ),
+    "rollings": (
+        RollingRun(
+            0,
+            RunState.STOPPING,
+            ("node-3",),
+            ("node-1", "ü"),
+            "node-2",
+            RunStep.SETTLING,
+            "b-1",
+            NOW,
+            LATER,
+            True,
+            LONG,
+            7,
+        ),
+        RollingRun(0),
     ),
     "audit": (
         AuditEntry(0, NOW, 5, 7, "POST", "/v1/servers?" + "x" * 3000, 201, "corr-1", {"vm": "3", "ü": ODD}),

@@ -15,7 +15,13 @@ def node_config(node: Member, watchdog: str, shared: Mapping[str, Any] | None = 
     node that was joined has them; they win over the defaults here. Members and database come from layout.json.
     """
     tables: dict[str, Any] = {
-        "node": {"name": node.name, "id": node.id, "address": node.addresses[0], "role": node.role.value},
+        "node": {
+            "name": node.name,
+            "id": node.id,
+            "address": node.addresses[0],
+            "role": node.role.value,
+            "reboot_by_agent": True,
+        },
         "libvirt": {"uri": "qemu:///system", "domain_type": "kvm"},
     }
     if watchdog:

@@ -23,6 +23,7 @@ from app.domain.migration import Migration
 from app.domain.node import Node, NodeRole, NodeState
 from app.domain.placement_group import GroupDomain, GroupKind, PlacementGroup
 from app.domain.policy import HaPolicy, PlacementNeeds
+from app.domain.rolling_run import RollingRun, RunState, RunStep
 from app.domain.vm import Desired, Observed, PowerSeen, StopMode, Vm
 
 Values = dict[str, Any]
@@ -129,6 +130,16 @@ def _events_to_list(v: Values) -> Values:
     return {**v, "events": list(v["events"])}
 
 
+def _read_rolling(c: Values) -> Values:
+    lists = {name: tuple(c[name]) for name in _RUN_LISTS}
+    return {**c, **lists, "state": RunState(c["state"]), "step": RunStep(c["step"])}
+
+
+def _write_rolling(v: Values) -> Values:
+    return {**v, **{name: list(v[name]) for name in _RUN_LISTS}}
+
+
+_RUN_LISTS = ("pending", "rebooted")
 _MEMBERS = TypeAdapter(tuple[Member, ...])
 
 
@@ -160,4 +171,5 @@ KINDS: dict[str, Mapped] = {
     "groups": Mapped(PlacementGroup, t.GroupRow, _read_group),
     "settings": Mapped(ClusterSettings, t.SettingsRow),
     "layouts": Mapped(Layout, t.LayoutRow, _read_layout, _write_layout),
+    "rollings": Mapped(RollingRun, t.RollingRow, _read_rolling, _write_rolling),
 }

@@ -131,6 +131,7 @@ class NodeRow(SQLModel, table=True):
     quarantined_until: datetime | None = _time()
     leaving: str
     frozen_until: datetime | None = _time()
+    reboot_of: str
 
 
 class IncidentRow(SQLModel, table=True):
@@ -344,3 +345,20 @@ class LayoutRow(SQLModel, table=True):
     token_milliseconds: int
     members: Any = _json()
     next_id: int
+
+
+class RollingRow(SQLModel, table=True):
+    __tablename__ = "rollings"
+    __table_args__ = _table()
+    id: int | None = Field(default=None, primary_key=True)
+    state: str
+    pending: Any = _json()
+    rebooted: Any = _json()
+    node: str
+    step: str
+    boot_id: str
+    started: datetime | None = _time()
+    since: datetime | None = _time()
+    forced: bool
+    said: str = _text()
+    turns: int

@@ -32,6 +32,7 @@ from app.domain.records import (
     Token,
     WebhookEndpoint,
 )
+from app.domain.rolling_run import RollingRun
 from app.domain.vm import Vm
 from app.ports.store import Page, StoreUnavailable, plain_fields
 
@@ -202,7 +203,7 @@ KINDS: dict[str, type] = {
     "vms": Vm, "nodes": Node, "incidents": Incident, "projects": Project, "tokens": Token, "plans": Plan,
     "images": Image, "actions": ApiAction, "idempotency": IdempotencyRecord, "endpoints": WebhookEndpoint,
     "outbox": OutboxMessage, "epochs": Epoch, "events": ClusterEvent, "paths": NodePath, "audit": AuditEntry,
-    "groups": PlacementGroup, "settings": ClusterSettings, "layouts": Layout,
+    "groups": PlacementGroup, "settings": ClusterSettings, "layouts": Layout, "rollings": RollingRun,
 }  # fmt: skip
 
 
@@ -260,6 +261,7 @@ class MemoryStore:
             # These rows are there from the start, as the first migration puts them into the database.
             self._memory.tables["epochs"] = _Table(Epoch, {1: Epoch(1, 0, "")}, 1)
             self._memory.tables["settings"] = _Table(ClusterSettings, {1: ClusterSettings()}, 1)
+            self._memory.tables["rollings"] = _Table(RollingRun, {1: RollingRun()}, 1)
 
     def member(self) -> "MemoryStore":
         """Another access to the same rows, as another member of the database."""

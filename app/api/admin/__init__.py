@@ -10,6 +10,7 @@ from app.api.admin import (
     placement,
     projects,
     records,
+    rolling,
     settings,
     tokens,
     vm_rules,
@@ -20,6 +21,7 @@ from app.api.admin import (
 routes = (
     nodes.router,
     maintenance.router,
+    rolling.router,
     incidents.router,
     vms.router,
     vm_rules.router,

@@ -1,0 +1,28 @@
+"""An agent reboots its own node, because a rolling reboot asks for it (`rolling_steps`).
+
+Only when nothing is up here and nothing is on its way, by the same young evidence that a start needs; and only the boot
+that was to end: what the database says may be from before the reboot, so the engine compares it with the boot it is in.
+"""
+
+from app.domain.actions import Action, RebootNode
+from app.domain.events import UP
+from app.domain.node_agent_rules import may_host
+from app.domain.node_agent_state import NodeAgentSettings, NodeAgentState
+from app.domain.replace import replace
+
+
+def reboot(state: NodeAgentState, now: float, settings: NodeAgentSettings, actions: list[Action]) -> NodeAgentState:
+    """Ask once, and again after a while in case that went unheard."""
+    node = state.node
+    if node is None or not node.reboot_of or now < state.reboot_asked_at + settings.reboot_retry_seconds:
+        return state
+    if not state.armed or not may_host(state, now, settings) or not _idle(state):
+        return state
+    actions.append(RebootNode(node.reboot_of))
+    return replace(state, reboot_asked_at=now)
+
+
+def _idle(state: NodeAgentState) -> bool:
+    busy = state.working or state.destroying or state.moves or state.incoming
+    up = any(fact.state in UP for fact in (state.domains or {}).values())
+    return not (busy or up or any(vm.wants_to_run for vm in (state.desired or {}).values()))
