@@ -120,4 +120,7 @@ def _strand(tx: Transaction, plan: RecoveryPlan, u: Unplaced, incident: Incident
     tx.vms.save(replace(stranded, incident_id=part_of))
     if incident is not None:
         emit_event(tx, "vm.unplaced", {"vm": vm.id, "name": vm.name, "reason": u.reason}, now, vm.project_id)
+    elif vm.node is not None:
+        text = f"{vm.name} has no node any more, {vm.node} did not return in time: {u.reason}"
+        tx.events.add(ClusterEvent(0, now, "vm.unplaced", text, node=vm.node, vm_id=vm.id))
     return Step(now, "unplaced", u.reason, vm_id=vm.id)

@@ -146,3 +146,12 @@ def test_it_stays_where_it_is_while(home: Any, one: Vm, incidents: list[Any]) ->
 
 def test_a_plan_of_nothing_is_empty() -> None:
     assert RecoveryPlan("").empty
+
+
+def test_a_vm_that_is_not_to_wait_asks_no_clock() -> None:
+    """The clock of the coordinator that plans may be behind that of the one that opened the incident."""
+    opened = incident("n1", IncidentPhase.PLANNING, proof=SEEN_OFF)
+    cluster = replace(view([lost("n1"), node("n2")], [vm(1, "n1")], [opened]), at=WHEN - timedelta(seconds=30))
+    plan = plan_recovery(cluster, "n1")
+    assert [a.node for a in plan.assigned] == ["n2"]
+    assert plan.stays == ()
