@@ -31,6 +31,7 @@ from app.domain.events import DomainChanged, MembershipChanged
 from app.domain.node import NodeRole
 from app.engine.agent_loop import Agent
 from app.engine.fact_log import logged
+from app.engine.fence_rehearsal import FenceRehearsal, first_round_seconds
 from app.engine.inbox import Inbox
 from app.engine.leave import HostShutdown
 from app.engine.periodic import Periodic
@@ -121,6 +122,13 @@ def build_fence_methods(config: Config) -> FenceMethods:
     return tuple(FenceAgent(method_of_level(level), those) for level, those in sorted(levels.items()))
 
 
+def build_rehearsal(config: Config, methods: FenceMethods, store: Store, clock: SystemClock) -> Periodic:
+    """This node's checks of the others' fence devices."""
+    me, every = config.node.name, config.recovery.fence_check_seconds
+    rehearsal = FenceRehearsal(me, [d.node for d in config.fence_devices], methods, store, clock, every)
+    return Periodic("fence devices", every, rehearsal, first_seconds=first_round_seconds(me, every))
+
+
 def node_facts(config: Config, watchdog_seconds: float | None) -> NodeFacts:
     """What this node says about itself."""
     node = config.node
@@ -162,6 +170,7 @@ class AgentProcess:
         self._watchdog = build_watchdog(config)
         directories = {"state directory": Path(config.state_dir)}
         directories |= {f"pool {p.name}": Path(str(p.options["path"])) for p in config.pools if "path" in p.options}
+        fence_methods = build_fence_methods(config)
         ports = AgentPorts(
             facts=node_facts(config, self._watchdog.timeout_seconds),
             clock=self._clock,
@@ -169,7 +178,7 @@ class AgentProcess:
             membership=self._membership,
             hypervisor=self._hypervisor,
             watchdog=self._watchdog,
-            fence_methods=build_fence_methods(config),
+            fence_methods=fence_methods,
             pools=build_pools(config, registry),
             workers=self._workers,
             check_health=DiskCheck(directories),
@@ -184,6 +193,7 @@ class AgentProcess:
         )
         self._side: tuple[Periodic, ...] = (
             Periodic("layout", 2.0, follower),
+            build_rehearsal(config, fence_methods, self._store, self._clock),
             Periodic("paths", 0.5, PathReporter(config.node.name, self._store, self._clock, self._watches)),
             Periodic("deliveries", 0.5, lambda: self._deliver(delivery, config.webhooks.delays_seconds)),
         )

@@ -112,6 +112,7 @@ class RecoverySection(_Section):
     fence_timeout_seconds: float = Field(20.0, gt=0)
     fence_retry_seconds: float = Field(1.0, gt=0)
     blip_seconds: float = Field(3.5, ge=0)
+    fence_check_seconds: float = Field(300.0, ge=1)
     startup_grace_seconds: float = Field(30.0, ge=0)
     starts_per_node_max: int = Field(3, ge=1)
 

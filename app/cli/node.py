@@ -9,7 +9,8 @@ from app.cli.http import DEFAULT_API, REFUSED, ApiOption, Json, TokenOption, con
 from app.cli.output import JsonOption, say_facts, say_json, say_table
 
 app = typer.Typer(
-    help="Nodes: list, show, cordon, uncordon, drain, return, paths, confirm-dead, release.", no_args_is_help=True
+    help="Nodes: list, show, cordon, uncordon, drain, return, paths, fence-check, confirm-dead, release.",
+    no_args_is_help=True,
 )
 Name = Annotated[str, typer.Argument(help="The node's name.", show_default=False)]
 
@@ -139,6 +140,28 @@ def paths(name: Name, api: ApiOption = DEFAULT_API, token: TokenOption = "", as_
     columns = ("target", "path", "up", "active", "latency", "since", "reason")
     shown = ((r["target"], r["name"], r["up"], r["active"], _latency(r), r["changed"], r["reason"]) for r in rows)
     say_table(columns, shown)
+
+
+@app.command("fence-check")
+def fence_check(
+    name: Annotated[str, typer.Argument(help="Of this node only.")] = "",
+    api: ApiOption = DEFAULT_API,
+    token: TokenOption = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Show how the fence devices answered when the other nodes last read them. Exit 1 when one does not work."""
+    with connect(api, token) as cloud:
+        rows = cloud.pages("/admin/v1/fence-devices", "fence_devices", **({"node": name} if name else {}))
+    if as_json:
+        say_json(rows)
+    else:
+        columns = ("node", "method", "read from", "works", "since", "read at", "said")
+        say_table(columns, ([r[k] for k in _CHECK_FIELDS] for r in rows))
+    if not all(r["works"] for r in rows):
+        raise typer.Exit(REFUSED)
+
+
+_CHECK_FIELDS = ("node", "method", "checked_from", "works", "since", "checked_at", "said")
 
 
 @app.command("confirm-dead")

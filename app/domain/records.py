@@ -164,6 +164,20 @@ class NodePath:
 
 
 @dataclass(frozen=True, slots=True)
+class FenceCheck:
+    """What `checked_from` read last of the devices of `node` for that method. `since`: it works or fails since."""
+
+    id: int
+    node: str
+    method: str
+    checked_from: str
+    works: bool
+    said: str
+    checked_at: datetime
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
 class AuditEntry:
     """Who asked for which write, and what came of it."""
 

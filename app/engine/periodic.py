@@ -11,10 +11,16 @@ log = structlog.get_logger(__name__)
 
 
 class Periodic:
-    """Calls `work` every interval in a thread of its own. A failure is logged and tried again next time."""
+    """Calls `work` every interval in a thread of its own, for the first time after `first_seconds` (an interval).
 
-    def __init__(self, name: str, interval_seconds: float, work: Callable[[], object]) -> None:
+    A failure is logged and tried again next time.
+    """
+
+    def __init__(
+        self, name: str, interval_seconds: float, work: Callable[[], object], *, first_seconds: float | None = None
+    ) -> None:
         self._name = name
+        self._first_seconds = interval_seconds if first_seconds is None else first_seconds
         self._interval_seconds = interval_seconds
         self._work = work
         self._stop = threading.Event()
@@ -30,7 +36,9 @@ class Periodic:
         self._thread.join(timeout=5)
 
     def _run(self) -> None:
-        while not self._stop.wait(self._interval_seconds):
+        wait = self._first_seconds
+        while not self._stop.wait(wait):
+            wait = self._interval_seconds
             try:
                 self._work()
             except StoreUnavailable as error:

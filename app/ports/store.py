@@ -8,6 +8,7 @@ Ids are given by the store, never twice, with gaps. An id is higher than those o
 transaction read before; of two transactions that did not see each other nothing is promised. Texts compare exactly
 (case, trailing spaces). Times are aware and keep their microseconds; a database gives them back in UTC. Unique are:
 VM name, group name and idempotency key in a project, webhook id at an endpoint, path name of a node and target,
+node, method and checker of a fence check,
 names of nodes, projects, plans and images, the SHA-256 of a token.
 """
 
@@ -26,6 +27,7 @@ from app.domain.records import (
     AuditEntry,
     ClusterEvent,
     Epoch,
+    FenceCheck,
     IdempotencyRecord,
     Image,
     NodePath,
@@ -127,6 +129,8 @@ class Transaction(Protocol):
     def events(self) -> Rows[ClusterEvent]: ...
     @property
     def paths(self) -> Rows[NodePath]: ...
+    @property
+    def fence_checks(self) -> Rows[FenceCheck]: ...
     @property
     def audit(self) -> Rows[AuditEntry]: ...
     @property

@@ -51,5 +51,7 @@ def forget_member(tx: Transaction, name: str, now: datetime) -> Layout:
         tx.nodes.remove(row.id)
     for path in tx.paths.where(node=name):
         tx.paths.remove(path.id)
+    for check in (*tx.fence_checks.where(node=name), *tx.fence_checks.where(checked_from=name)):
+        tx.fence_checks.remove(check.id)
     tx.events.add(ClusterEvent(0, now, "node.forgotten", f"{name} is no member any more", node=name))
     return new

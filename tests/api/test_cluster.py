@@ -12,10 +12,11 @@ from app.ports.store import Transaction
 from app.services.epoch import win_epoch
 from app.services.incidents import open_incident, record_proof
 from app.services.load_view import current_settings
+from app.services.report_fence_checks import FenceAnswer, report_fence_checks
 from tests.api.conftest import Api, error_of
 from tests.domain.make import SEEN_OFF
 
-CLUSTER, NODE = "/admin/v1/cluster", "/admin/v1/nodes/n3"
+CLUSTER, NODE, DEVICES = "/admin/v1/cluster", "/admin/v1/nodes/n3", "/admin/v1/fence-devices"
 
 
 def _lose_n3(api: Api, then: Callable[[Transaction, int], None] = lambda _tx, _epoch: None) -> None:
@@ -147,3 +148,31 @@ def test_a_quarantined_node_is_shown_takes_nothing_and_is_released(api: Api) -> 
     assert api.create()["server"]["name"] == "web"
     (event,) = api.call("GET", "/admin/v1/events?kind=node.released").json()["events"]
     assert "released by admin" in event["text"]
+
+
+# -- fence devices
+
+
+def _check_fences(api: Api, me: str, **works: bool) -> None:
+    answers = [FenceAnswer(node, "power", works=ok, said="on" if ok else "login refused") for node, ok in works.items()]
+    api.store.run(lambda tx: report_fence_checks(tx, me, answers, 900.0, api.clock.now))
+
+
+def test_fence_devices_are_listed_page_by_page(api: Api) -> None:
+    _check_fences(api, "n1", n2=True, n3=False)
+    _check_fences(api, "n2", n3=True)
+    first = api.call("GET", f"{DEVICES}?per_page=2").json()
+    assert [(d["node"], d["checked_from"]) for d in first["fence_devices"]] == [("n2", "n1"), ("n3", "n1")]
+    assert first["meta"]["pagination"]["total_entries"] == 3
+    (last,) = api.call("GET", f"{DEVICES}?per_page=2&page=2").json()["fence_devices"]
+    assert (last["node"], last["method"], last["checked_from"], last["works"]) == ("n3", "power", "n2", True)
+    assert last["checked_at"].endswith("+00:00")
+
+
+def test_fence_devices_are_filtered(api: Api) -> None:
+    _check_fences(api, "n1", n2=True, n3=False)
+    (broken,) = api.call("GET", f"{DEVICES}?works=false").json()["fence_devices"]
+    assert (broken["node"], broken["said"]) == ("n3", "login refused")
+    assert [d["node"] for d in api.call("GET", f"{DEVICES}?node=n2").json()["fence_devices"]] == ["n2"]
+    for odd in ("works=perhaps", "sort=password", "page=0"):
+        error_of(api.call("GET", f"{DEVICES}?{odd}"), 422, "invalid_input")

@@ -1,5 +1,6 @@
 """`holdfast cluster disarm|arm|show` and `holdfast node confirm-dead|release`, against a real API."""
 
+import json
 from collections.abc import Iterator
 from datetime import UTC, datetime
 
@@ -14,6 +15,7 @@ from app.ports.store import Transaction
 from app.services.epoch import win_epoch
 from app.services.incidents import early_incident, open_incident
 from app.services.load_view import current_settings
+from app.services.report_fence_checks import FenceAnswer, report_fence_checks
 from tests.api.live import LiveApi
 
 
@@ -94,3 +96,19 @@ def test_a_program_says_that_it_is_sure(live: LiveApi) -> None:
 def test_a_node_is_released(live: LiveApi) -> None:
     assert "n3 is not quarantined" in _holdfast(live, "node", "release", "n3").stdout
     assert _holdfast(live, "node", "release", "n9").exit_code == 1
+
+
+def test_fence_devices_are_shown_and_one_that_does_not_work_is_an_error(live: LiveApi) -> None:
+    def check(works: bool) -> None:
+        answers = [FenceAnswer("n3", "power", works=works, said="on" if works else "login refused")]
+        live.store.run(lambda tx: report_fence_checks(tx, "n1", answers, 900.0, datetime.now(UTC)))
+
+    check(True)
+    well = _holdfast(live, "node", "fence-check")
+    assert well.exit_code == 0, well.output
+    assert "n3" in well.stdout
+    check(False)
+    ill = _holdfast(live, "node", "fence-check", "n3", "--json")
+    assert ill.exit_code == 1
+    assert json.loads(ill.stdout)[0]["said"] == "login refused"
+    assert _holdfast(live, "node", "fence-check", "n2").exit_code == 0

@@ -16,6 +16,7 @@ from app.domain.records import (
     AuditEntry,
     ClusterEvent,
     Epoch,
+    FenceCheck,
     IdempotencyRecord,
     Image,
     NodePath,
@@ -144,6 +145,10 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
     "paths": (
         NodePath(0, "node-1", "10.99.0.1", "ib0", True, False, NOW, ODD, 0.123456789012345),
         NodePath(0, "node-1", "10.99.0.1", "eth1", False, True, NOW),
+    ),
+    "fence_checks": (
+        FenceCheck(0, "node-1", "power2", "node-2", True, LONG, NOW, LATER),
+        FenceCheck(0, "node-1", "power", "node-2", False, "", NOW, NOW),
     ),
     "groups": (
         PlacementGroup(0, 7, ODD, GroupKind.TOGETHER, GroupDomain.RACK, {"ü": ODD}, LATER),

@@ -253,7 +253,7 @@ def test_an_id_is_higher_than_those_of_the_rows_that_were_read_before(pair: tupl
         assert all(new > row_id for row_id in seen)
 
 
-UNIQUE = ["vms", "nodes", "projects", "tokens", "plans", "images", "idempotency", "outbox", "paths"]
+UNIQUE = ["vms", "nodes", "projects", "tokens", "plans", "images", "idempotency", "outbox", "paths", "fence_checks"]
 
 
 @pytest.mark.parametrize("kind", UNIQUE)

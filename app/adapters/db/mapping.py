@@ -167,6 +167,7 @@ KINDS: dict[str, Mapped] = {
     "epochs": Mapped(r.Epoch, t.EpochRow),
     "events": Mapped(r.ClusterEvent, t.EventRow),
     "paths": Mapped(r.NodePath, t.PathRow),
+    "fence_checks": Mapped(r.FenceCheck, t.FenceCheckRow),
     "audit": Mapped(r.AuditEntry, t.AuditRow),
     "groups": Mapped(PlacementGroup, t.GroupRow, _read_group),
     "settings": Mapped(ClusterSettings, t.SettingsRow),

@@ -287,6 +287,19 @@ class PathRow(SQLModel, table=True):
     latency_ms: float | None = _double()
 
 
+class FenceCheckRow(SQLModel, table=True):
+    __tablename__ = "fence_checks"
+    __table_args__ = _table(UniqueConstraint("node", "method", "checked_from", name="fence_checks_name"))
+    id: int | None = Field(default=None, primary_key=True)
+    node: str
+    method: str
+    checked_from: str
+    works: bool
+    said: str = _text()
+    checked_at: datetime = _time(nullable=False)
+    since: datetime = _time(nullable=False)
+
+
 class AuditRow(SQLModel, table=True):
     __tablename__ = "audit"
     __table_args__ = _table()

@@ -23,6 +23,7 @@ from app.domain.records import (
     AuditEntry,
     ClusterEvent,
     Epoch,
+    FenceCheck,
     IdempotencyRecord,
     Image,
     NodePath,
@@ -50,6 +51,7 @@ UNIQUE: dict[type, tuple[tuple[str, ...], ...]] = {
     IdempotencyRecord: (("project_id", "key"),),
     OutboxMessage: (("endpoint_id", "webhook_id"),),
     NodePath: (("node", "target", "name"),),
+    FenceCheck: (("node", "method", "checked_from"),),
     PlacementGroup: (("project_id", "name"),),
 }
 
@@ -204,6 +206,7 @@ KINDS: dict[str, type] = {
     "images": Image, "actions": ApiAction, "idempotency": IdempotencyRecord, "endpoints": WebhookEndpoint,
     "outbox": OutboxMessage, "epochs": Epoch, "events": ClusterEvent, "paths": NodePath, "audit": AuditEntry,
     "groups": PlacementGroup, "settings": ClusterSettings, "layouts": Layout, "rollings": RollingRun,
+    "fence_checks": FenceCheck,
 }  # fmt: skip
 
 

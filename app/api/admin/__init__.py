@@ -4,6 +4,7 @@ from app.api.admin import (
     capacity,
     catalogue,
     cluster,
+    fence_devices,
     incidents,
     maintenance,
     nodes,
@@ -34,4 +35,5 @@ routes = (
     settings.router,
     capacity.router,
     cluster.router,
+    fence_devices.router,
 )
