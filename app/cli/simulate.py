@@ -57,7 +57,7 @@ def simulate(
 
 def _scenario(directory: Path, *, as_json: bool, update: bool) -> None:
     scenario = load_scenario(directory)
-    outcome = run(scenario.layout, scenario.commands)
+    outcome = run(scenario.layout, scenario.commands, must_settle=True)
     expected = scenario.expected
     if update and not outcome.violation:
         (directory / "expected.log").write_text(outcome.text, encoding="utf-8")
