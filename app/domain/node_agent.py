@@ -81,7 +81,7 @@ def _take_in(state: NodeAgentState, now: float, event: Event, settings: NodeAgen
         case SignalReceived(_, "look"):
             return replace(state, desired_wanted=True)
         case SignalReceived(sender, "here", _, sent_at) if sender == state.me:
-            return replace(state, ring_alive_at=max(state.ring_alive_at, sent_at / 1000))
+            return _heard_in_the_ring(state, now, sent_at / 1000, settings)
         case DomainChanged():
             return replace(state, domains_wanted=True)
         case DomainsListed(domains):
@@ -119,6 +119,19 @@ def _take_in(state: NodeAgentState, now: float, event: Event, settings: NodeAgen
             return replace(lost, report_ended_at=ended, **{flags[what]: False})
         case _:
             return state
+
+
+def _heard_in_the_ring(
+    state: NodeAgentState, now: float, sent_at: float, settings: NodeAgentSettings
+) -> NodeAgentState:
+    """Our own signal came round. After a silence it is only now that we are known to be in the ring again.
+
+    Corosync's last word may have said all the while that we are quorate: a daemon that stood still did not know better.
+    Others may have decided about our VMs until now, so what was read before this moment counts no more.
+    """
+    if not rules.ring_alive(state, now, settings):
+        state = replace(state, quorate_at=now, desired_wanted=True)
+    return replace(state, ring_alive_at=max(state.ring_alive_at, sent_at))
 
 
 def _quorum(state: NodeAgentState, now: float, quorate: bool) -> NodeAgentState:
