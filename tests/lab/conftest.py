@@ -48,7 +48,10 @@ class StoryLab:
         if self._story is None:
             self.lab.down()
             webhooks = {"delays_seconds": [0, 1, 1, 2, 2, 5, 5]}
-            self.lab.up([NodeSettings(memory_mib=NODE_MEMORY_MIB)] * 3, config={"webhooks": webhooks})
+            # Agents that are killed and started again on a busy machine need some seconds: only a hang is one.
+            self.lab.up(
+                [NodeSettings(memory_mib=NODE_MEMORY_MIB)] * 3, config={"webhooks": webhooks}, watchdog_seconds=15
+            )
             cloud = open_cloud(self.lab)
             # one story after the other loses the same node: that is no flapping
             cloud.admin("PATCH", "/settings", json={"quarantine_losses": 1000})

@@ -192,7 +192,7 @@ class Story:
         for name in self.lab.nodes:
             self._mend(name)
         for name in self.lab.nodes:
-            self.lab.wait_for_database(name, len(self.lab.nodes))
+            self.lab.wait_for_database(name, len(self.lab.nodes), timeout_seconds=180)
         self.cloud.wait(
             lambda: all(n["state"] == "online" and n["health"] == "ok" for n in self.cloud.nodes().values()),
             "all nodes online and healthy", 60,
