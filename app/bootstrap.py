@@ -1,4 +1,8 @@
-"""The only place that builds adapters and wires them together."""
+"""The only place that builds adapters and wires them together.
+
+The HTTP server and Alembic are imported where they are used: the agent needs neither, and must be back quickly when it
+is started again, for its watchdog waits.
+"""
 
 import threading
 import time
@@ -7,12 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-import uvicorn
 
 from app.adapters.cluster_files import places
 from app.adapters.cluster_files.follow_layout import FollowLayout
 from app.adapters.corosync.membership import CorosyncMembership
-from app.adapters.db import schema
 from app.adapters.db.store import SqlStore
 from app.adapters.fencing.fence_agents import FenceAgent, FenceDevice
 from app.adapters.libvirt.hypervisor import LibvirtHypervisor
@@ -25,7 +27,6 @@ from app.adapters.system.no_hypervisor import NoHypervisor
 from app.adapters.system.service_notify import ServiceNotify
 from app.adapters.system.workers import ThreadWorkers
 from app.adapters.watchdog.device import DeviceWatchdog, NoWatchdog, OpenedByFirstFeed, timeout_kept
-from app.api import ApiDeps, create_api
 from app.config import Config, method_of_level
 from app.domain.events import DomainChanged, MembershipChanged
 from app.domain.node import NodeRole
@@ -64,6 +65,8 @@ def build_store(config: Config) -> SqlStore:
 
 def upgrade_database(config: Config) -> None:
     """Bring the schema of the first database that answers to this version."""
+    from app.adapters.db import schema
+
     schema.upgrade(config.database.urls[0])
 
 
@@ -250,6 +253,8 @@ def serve_api(config: Config, stop: threading.Event) -> None:
     membership.start(seen)
     store = build_store(config)
     registry = Registry.load()
+    from app.api import ApiDeps, create_api
+
     deps = ApiDeps(
         store=store,
         clock=SystemClock(),
@@ -276,6 +281,8 @@ class ApiServer:
     """uvicorn in a thread of its own, on one socket."""
 
     def __init__(self, api: Any, *, host: str = "", port: int = 0, socket: str = "") -> None:
+        import uvicorn
+
         where: dict[str, Any] = {"uds": socket} if socket else {"host": host, "port": port}
         self._server = uvicorn.Server(uvicorn.Config(api, log_config=None, lifespan="off", access_log=False, **where))
         self._thread = threading.Thread(target=self._server.run, name="holdfast-api", daemon=True)
