@@ -258,6 +258,13 @@ class Lab:
         record(self.paths, "kill-guest", node, "lab", vm=vm_id)
         Process.of(found[0]).send(signal.SIGKILL)
 
+    def panic_guest(self, node: str, vm_id: int) -> None:
+        """An NMI, at which the lab guest's kernel panics. Errors: LabError when the VM does not run on this node."""
+        done = self.run(node, ["virsh", "--quiet", "inject-nmi", f"hf-{vm_id}"])
+        if done.returncode != 0:
+            raise LabError(f"VM {vm_id} on {node}: {done.stderr.strip()}")
+        record(self.paths, "panic-guest", node, "lab", vm=vm_id)
+
     def break_starts(self, node: str) -> None:
         """No QEMU can be started on this node any more; what runs goes on."""
         self.run(node, ["mount", "--bind", "/bin/false", QEMU])

@@ -33,3 +33,18 @@ def test_the_qemu_of_a_vm_dies(story: Story) -> None:
     story.cloud.wait(lambda: story.boots([vm_id]) != boots and story.vm(vm_id)["verified"], "the VM running again", 60)
     assert story.vm(vm_id)["node"] == placed.node
     story.prove()
+
+
+def test_the_guest_of_a_vm_panics(story: Story) -> None:
+    """Its kernel gives up: it is started anew where it is, and told from a QEMU that died."""
+    vm_id, placed = next(iter(story.fill("n1", 1).items()))
+    boots = story.boots([vm_id])
+
+    # its panic notifier is loaded behind the first tick: a guest that panics before that only reboots
+    story.ticks_beyond(vm_id, story.disk(vm_id).latest_tick + 3)
+    story.lab.panic_guest("n1", vm_id)
+    asked = {"kind": "vm.panicked", "vm_id": vm_id}
+    story.cloud.wait(lambda: bool(story.cloud.admin("GET", "/events", params=asked)["events"]), "its event", 30)
+    story.cloud.wait(lambda: story.boots([vm_id]) != boots and story.vm(vm_id)["verified"], "the VM running again", 60)
+    assert story.vm(vm_id)["node"] == placed.node
+    story.prove()
