@@ -19,6 +19,9 @@ from app.adapters.db.store import SqlStore
 from app.adapters.fencing.fence_agents import FenceAgent, FenceDevice
 from app.adapters.libvirt.hypervisor import LibvirtHypervisor
 from app.adapters.libvirt.migration import MigrationChoices
+from app.adapters.metrics.agent_file import FILE as AGENT_METRICS
+from app.adapters.metrics.agent_file import AgentFile, read_agent_file
+from app.adapters.metrics.watchdog import MeasuredWatchdog
 from app.adapters.single.membership import SingleNodeMembership
 from app.adapters.system.clock import SystemClock
 from app.adapters.system.health import DiskCheck
@@ -56,6 +59,8 @@ log = structlog.get_logger(__name__)
 
 #: how often the API tells systemd that it lives
 ALIVE_SECONDS = 5.0
+#: how often the agent writes its metrics
+METRICS_SECONDS = 5.0
 
 
 def build_store(config: Config) -> SqlStore:
@@ -132,6 +137,12 @@ def build_rehearsal(config: Config, methods: FenceMethods, store: Store, clock: 
     return Periodic("fence devices", every, rehearsal, first_seconds=first_round_seconds(me, every))
 
 
+def build_metrics(config: Config, hypervisor: Hypervisor, watchdog: MeasuredWatchdog) -> AgentFile:
+    """What this node's agent measures, for this node's API to tell."""
+    sources = [watchdog.metrics] + ([hypervisor.metrics] if isinstance(hypervisor, LibvirtHypervisor) else [])
+    return AgentFile(Path(config.state_dir) / AGENT_METRICS, sources)
+
+
 def node_facts(config: Config, watchdog_seconds: float | None) -> NodeFacts:
     """What this node says about itself."""
     node = config.node
@@ -170,7 +181,7 @@ class AgentProcess:
         self._membership = build_membership(config, agent=True, names=follower.names)
         self._hypervisor = build_hypervisor(config)
         self._workers = ThreadWorkers(logged(self._inbox.put_all))
-        self._watchdog = build_watchdog(config)
+        self._watchdog = MeasuredWatchdog(build_watchdog(config), self._clock.monotonic)
         directories = {"state directory": Path(config.state_dir)}
         directories |= {f"pool {p.name}": Path(str(p.options["path"])) for p in config.pools if "path" in p.options}
         fence_methods = build_fence_methods(config)
@@ -198,6 +209,7 @@ class AgentProcess:
             Periodic("layout", 2.0, follower),
             build_rehearsal(config, fence_methods, self._store, self._clock),
             Periodic("paths", 0.5, PathReporter(config.node.name, self._store, self._clock, self._watches)),
+            Periodic("metrics", METRICS_SECONDS, build_metrics(config, self._hypervisor, self._watchdog)),
             Periodic("deliveries", 0.5, lambda: self._deliver(delivery, config.webhooks.delays_seconds)),
         )
         self._stop = threading.Event()
@@ -253,7 +265,11 @@ def serve_api(config: Config, stop: threading.Event) -> None:
     membership.start(seen)
     store = build_store(config)
     registry = Registry.load()
-    from app.api import ApiDeps, create_api
+    from app.api import AgentMetrics, ApiDeps, create_api
+
+    def agent_metrics() -> AgentMetrics | None:
+        found = read_agent_file(Path(config.state_dir) / AGENT_METRICS)
+        return None if found is None else AgentMetrics(*found)
 
     deps = ApiDeps(
         store=store,
@@ -263,6 +279,7 @@ def serve_api(config: Config, stop: threading.Event) -> None:
         placement=registry.placement_advice(),
         local_pools=frozenset(p.name for p in config.pools if not p.shared),
         members=lambda: seen.members,
+        agent_metrics=agent_metrics,
     )
     servers = [ApiServer(create_api(deps), **where) for where in _listens(config)]
     for server in servers:

@@ -9,7 +9,10 @@ from app.api.admin import routes as admin
 from app.api.customer import routes as customer
 from app.api.deps import ApiDeps
 from app.api.errors import add_error_handlers
+from app.api.metrics import ApiMetrics
+from app.api.metrics import router as metrics
 from app.api.middleware import Envelope
+from app.ports.store import StoreUnavailable
 from app.services.epoch import current_epoch
 
 VERSION = version("holdfast")
@@ -27,7 +30,10 @@ def healthz() -> dict[str, str]:
 def readyz(request: Request) -> JSONResponse:
     """The database answers, too; 503 otherwise."""
     deps: ApiDeps = request.app.state.deps
-    epoch = deps.store.run(current_epoch)
+    try:
+        epoch = deps.store.run(current_epoch)
+    except KeyError as error:  # it answers, and has no schema yet
+        raise StoreUnavailable(str(error)) from error
     return JSONResponse({"status": "ok", "epoch": epoch.epoch, "coordinator": epoch.holder})
 
 
@@ -35,8 +41,9 @@ def create_api(deps: ApiDeps) -> FastAPI:
     """The whole API on these parts. It holds no state of its own."""
     api = FastAPI(title="Holdfast", docs_url=None, redoc_url=None, openapi_url="/openapi.json", redirect_slashes=False)
     api.state.deps = deps
-    for router in (probes, *customer, *admin):
+    api.state.metrics = ApiMetrics(VERSION)
+    for router in (probes, metrics, *customer, *admin):
         api.include_router(router)
     add_error_handlers(api)
-    api.add_middleware(Envelope, body_bytes_max=deps.settings.body_bytes_max)
+    api.add_middleware(Envelope, body_bytes_max=deps.settings.body_bytes_max, count=api.state.metrics.count)
     return api

@@ -84,7 +84,7 @@ class Call:
         self._raw = raw
         self._admin = admin
         self._deps: ApiDeps = request.app.state.deps
-        self._token_text = _bearer(request)
+        self._token_text = bearer(request)
         self._caller: Caller | None = None
         self.now = self._deps.clock.utc()
 
@@ -204,7 +204,8 @@ def _disarmed(tx: Transaction, caller: Caller) -> dict[str, str]:
     return {DISARMED: quote(f"by {settings.disarmed_by} since {since}: {settings.disarmed_reason}")}
 
 
-def _bearer(request: Request) -> str:
+def bearer(request: Request) -> str:
+    """The text of the token. Unauthorized without one."""
     scheme, _, text = request.headers.get("Authorization", "").partition(" ")
     if scheme.lower() != "bearer" or not 0 < len(text.strip()) <= _TOKEN_MAX:
         raise Unauthorized("send a token in the header `Authorization: Bearer TOKEN`")

@@ -26,13 +26,26 @@ class ApiSettings:
     body_bytes_max: int = 256 * 1024
 
 
+#: what an agent wrote longer ago says nothing of now
+AGENT_FRESH_SECONDS = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class AgentMetrics:
+    """What this node's agent measured, in Prometheus' text format, and how long ago that was written."""
+
+    text: bytes
+    age_seconds: float
+
+
 @dataclass(frozen=True, slots=True)
 class ApiDeps:
     """`signal(vm_id)` tells the agents to look at a VM (None: at everything); losing one costs a sweep interval.
 
     `admission` votes on each new VM, see `holdfast_admit_vm`; `placement` is what plugins add to placement.
     `local_pools`: those that only one node reaches.
-    `members()` are the nodes that Corosync sees right now.
+    `members()` are the nodes that Corosync sees right now; `agent_metrics()` what this node's agent
+    measured, if it did.
     """
 
     store: Store
@@ -43,3 +56,4 @@ class ApiDeps:
     placement: PlacementAdvice | None = None
     local_pools: frozenset[str] = frozenset()
     members: Callable[[], frozenset[str]] = frozenset
+    agent_metrics: Callable[[], AgentMetrics | None] = lambda: None

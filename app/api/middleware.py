@@ -3,6 +3,7 @@
 import re
 import secrets
 import time
+from collections.abc import Callable
 
 import structlog
 from starlette.datastructures import Headers, MutableHeaders
@@ -10,10 +11,13 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import Refusal
+from app.api.metrics import UNKNOWN_ROUTE
 
 log = structlog.get_logger(__name__)
 
 CORRELATION = "X-Correlation-Id"
+#: route, method, status, seconds
+Count = Callable[[str, str, int, float], None]
 _GIVEN = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 
 
@@ -24,8 +28,9 @@ class BodyTooLarge(Exception):
 class Envelope:
     """Plain ASGI, outermost. A correlation id that the caller sent is kept if it is short and plain."""
 
-    def __init__(self, app: ASGIApp, body_bytes_max: int) -> None:
+    def __init__(self, app: ASGIApp, body_bytes_max: int, count: Count) -> None:
         self._app = app
+        self._count = count
         self._body_bytes_max = body_bytes_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -52,7 +57,10 @@ class Envelope:
                 f"something went wrong on our side; name the correlation id {send.correlation_id} when you ask for help"
             )
             await _reply(Refusal(500, "server_error", text).response(), scope, receive, send)
-        milliseconds = round((time.monotonic() - began) * 1000, 1)
+        seconds = time.monotonic() - began
+        route = getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
+        self._count(route, scope["method"], send.status, seconds)
+        milliseconds = round(seconds * 1000, 1)
         log.info("request", method=scope["method"], path=scope["path"], status=send.status, ms=milliseconds)
 
 

@@ -26,9 +26,10 @@ def list_tokens(api: ApiOption = DEFAULT_API, token: TokenOption = "", as_json: 
 @app.command()
 def create(
     name: Annotated[str, typer.Argument(help="What it is for.", show_default=False)],
-    scope: Annotated[Literal["read", "write", "admin"], typer.Option(help="What it may do.")] = "write",
+    scope: Annotated[Literal["read", "write", "admin", "metrics"], typer.Option(help="What it may do.")] = "write",
     for_project: Annotated[
-        str, typer.Option("--for", help="The project it works in, by name; none for admin.", show_default=False)
+        str,
+        typer.Option("--for", help="The project it works in, by name; none for admin and metrics.", show_default=False),
     ] = "",
     days: Annotated[float | None, typer.Option(min=0.001, max=36500, help="Until it expires. Default: never.")] = None,
     api: ApiOption = DEFAULT_API,

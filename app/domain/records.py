@@ -16,7 +16,10 @@ class Project:
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A bearer token, stored as the SHA-256 of its random text. `scope`: `read`, `write` (project) or `admin`."""
+    """A bearer token, stored as the SHA-256 of its random text.
+
+    `scope`: `read` or `write` (in its project), `admin`, or `metrics` (/metrics and no more).
+    """
 
     id: int
     name: str

@@ -7,9 +7,9 @@ from app.domain.records import Project, Token
 from app.ports.store import Transaction
 from app.services.refusals import Forbidden, TokenReadonly, Unauthorized
 
-READ, WRITE, ADMIN = "read", "write", "admin"
-#: what a token may do: read or write in its project, or everything of an operator
-SCOPES = (READ, WRITE, ADMIN)
+READ, WRITE, ADMIN, METRICS = "read", "write", "admin", "metrics"
+#: what a token may do: read or write in its project, everything of an operator, or read /metrics and no more
+SCOPES = (READ, WRITE, ADMIN, METRICS)
 
 
 def sha256_of(text: str) -> str:
@@ -22,7 +22,7 @@ def authenticate(tx: Transaction, text: str, now: datetime, *, writes: bool) -> 
     rows = tx.tokens.where(sha256=sha256_of(text))
     if not rows or (rows[0].expires is not None and rows[0].expires <= now):
         raise Unauthorized("the token is unknown, revoked or expired; ask for a new one")
-    if writes and rows[0].scope == READ:
+    if writes and rows[0].scope in (READ, METRICS):
         raise TokenReadonly("this token may only read; use one with the scope `write`")
     return rows[0]
 
@@ -31,6 +31,12 @@ def require_operator(token: Token) -> None:
     """Forbidden for a customer's token."""
     if token.scope != ADMIN:
         raise Forbidden("this is for operators: use a token with the scope `admin`")
+
+
+def require_scraper(token: Token) -> None:
+    """Forbidden for a token that is not for /metrics."""
+    if token.scope not in (METRICS, ADMIN):
+        raise Forbidden("this is for Prometheus: use a token with the scope `metrics`")
 
 
 def project_of(tx: Transaction, token: Token, wanted: str) -> Project:
@@ -45,6 +51,8 @@ def project_of(tx: Transaction, token: Token, wanted: str) -> Project:
         if found is None:
             raise Forbidden(f"there is no project {wanted[:64]!r}; GET /admin/v1/projects lists them")
         return found
+    if token.scope == METRICS:
+        raise Forbidden("this token may read /metrics and no more")
     own = tx.projects.get(token.project_id) if token.project_id is not None else None
     if own is None:
         raise Forbidden("the project of this token is gone")

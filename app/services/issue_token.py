@@ -6,7 +6,7 @@ from datetime import datetime
 from app.domain.errors import InvalidInput
 from app.domain.records import Token
 from app.ports.store import Transaction
-from app.services.authenticate import ADMIN, SCOPES, sha256_of
+from app.services.authenticate import ADMIN, METRICS, SCOPES, sha256_of
 from app.services.bootstrap_cloud import TOKEN_PREFIX
 
 
@@ -16,9 +16,9 @@ def issue_token(
     """The stored token and its text. InvalidInput for a scope, a project or an expiry that cannot be."""
     if scope not in SCOPES:
         raise InvalidInput("scope", f"must be one of {', '.join(SCOPES)}")
-    if scope == ADMIN and project_id is not None:
-        raise InvalidInput("project", "an operator's token belongs to no project: leave it out")
-    if scope != ADMIN and (project_id is None or tx.projects.get(project_id) is None):
+    if scope in (ADMIN, METRICS) and project_id is not None:
+        raise InvalidInput("project", f"a token with the scope {scope} belongs to no project: leave it out")
+    if scope not in (ADMIN, METRICS) and (project_id is None or tx.projects.get(project_id) is None):
         raise InvalidInput("project", "name the project that this token works in; GET /admin/v1/projects lists them")
     if expires is not None and expires <= now:
         raise InvalidInput("expires", "is in the past")

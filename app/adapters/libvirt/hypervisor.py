@@ -19,6 +19,7 @@ import libvirt
 import structlog
 
 from app.adapters.libvirt.devices import DiskCache
+from app.adapters.libvirt.domain_metrics import DomainMetrics
 from app.adapters.libvirt.domain_xml import HostChoices, build_domain
 from app.adapters.libvirt.drivers import driver_for
 from app.adapters.libvirt.facts import paused_by, state_of, why_ended
@@ -68,6 +69,7 @@ class LibvirtHypervisor:
         self._migrations = Migrations(self._own, migration or MigrationChoices(), self._watcher.tell)
         self._eyes = self._new_session(opened=self._watcher.subscribe, lost=self._watcher.connection_lost)
         self._defining = threading.Lock()
+        self.metrics = DomainMetrics(self._own).metrics
 
     def domains(self) -> Sequence[DomainFact]:
         """All domains that carry our metadata. One bulk call that needs no answer of any QEMU."""

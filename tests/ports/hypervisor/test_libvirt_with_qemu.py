@@ -12,6 +12,7 @@ from app.adapters.libvirt import LibvirtHypervisor
 from app.adapters.libvirt.identity import domain_uuid
 from app.domain.events import DomainState
 from app.ports.hypervisor import HypervisorError, HypervisorUnavailable
+from tests.api.full_scrape import as_text, value
 from tests.ports.hypervisor.bench import IMPATIENT, LibvirtBench, fact
 
 pytestmark = pytest.mark.lab
@@ -135,3 +136,15 @@ def test_no_daemon_at_all_is_told_at_once(qemu: LibvirtBench) -> None:
         hypervisor.domains()
     assert time.monotonic() - before < 2
     hypervisor.close()
+
+
+def test_metrics_of_a_real_domain(qemu: LibvirtBench) -> None:
+    qemu.hypervisor.start(qemu.spec(17))
+    qemu.until("sign of life", lambda: _alive(qemu, 17))
+    assert isinstance(qemu.hypervisor, LibvirtHypervisor)
+    text = as_text(qemu.hypervisor.metrics()).decode()
+    assert value(text, "libvirt_domain_info_vstate", domain="hf-17") == 1
+    assert value(text, "libvirt_domain_info_cpu_time_seconds_total", domain="hf-17") > 0
+    assert value(text, "libvirt_domain_info_maximum_memory_bytes", domain="hf-17") == qemu.spec(17).memory_mib * 2**20
+    assert value(text, "libvirt_domain_info_virtual_cpus", domain="hf-17") == qemu.spec(17).cores
+    assert value(text, "libvirt_domain_block_stats_write_bytes_total", domain="hf-17", target_device="vda") > 0
