@@ -37,7 +37,7 @@ def measure_cluster(tx: Transaction, now: datetime) -> list[Metric]:
     """Nodes, VMs, incidents, coordinator, fence devices, storage paths, deliveries."""
     vms = list(tx.vms.where())
     return [
-        *_nodes(tx, vms),
+        *_nodes(tx, vms, now),
         *_vms(vms),
         *_incidents(tx, now),
         *_coordinator(current_epoch(tx), now),
@@ -48,7 +48,7 @@ def measure_cluster(tx: Transaction, now: datetime) -> list[Metric]:
     ]
 
 
-def _nodes(tx: Transaction, vms: list[Vm]) -> list[Metric]:
+def _nodes(tx: Transaction, vms: list[Vm], now: datetime) -> list[Metric]:
     state = gauge("holdfast_node_state", "1 for the state a node is in, 0 for the others", ("node", "role", "state"))
     healthy = gauge("holdfast_node_healthy", "1 if the node's agent reported no fault of the node", ("node",))
     away = gauge("holdfast_node_maintenance", "1 while the node is in maintenance", ("node",))
@@ -66,7 +66,7 @@ def _nodes(tx: Transaction, vms: list[Vm]) -> list[Metric]:
             state.add_metric((node.name, node.role.value, s.value), node.state is s)
         healthy.add_metric((node.name,), node.health in ("ok", "unknown"))
         away.add_metric((node.name,), node.maintenance)
-        quarantined.add_metric((node.name,), node.quarantined_until is not None)
+        quarantined.add_metric((node.name,), node.quarantined_until is not None and node.quarantined_until > now)
         memory.add_metric((node.name,), node.memory_mib * 2**20)
         promised.add_metric((node.name,), used[node.name] * 2**20)
     count = gauge("holdfast_nodes", "Number of nodes by role and state", ("role", "state"))

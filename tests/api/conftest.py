@@ -15,7 +15,7 @@ from app.adapters.db import schema
 from app.adapters.db.store import SqlStore
 from app.adapters.sim.store import MemoryStore
 from app.api import ApiDeps, create_api
-from app.ports.store import Store
+from app.ports.store import Store, StoreUnavailable
 from tests.api.live import Tokens, furnish, look_around
 
 
@@ -93,6 +93,20 @@ class Api:
         assert answer.status_code == 201, answer.text
         shown: dict[str, Any] = answer.json()
         return shown
+
+    def fail_once(self, path: str) -> httpx2.Response:
+        """One request while the database is gone."""
+        real = self.deps.store
+
+        class Gone:
+            def run(self, work: object) -> Any:
+                raise StoreUnavailable("gone")
+
+        object.__setattr__(self.deps, "store", Gone())
+        try:
+            return self.call("GET", path)
+        finally:
+            object.__setattr__(self.deps, "store", real)
 
     def look(self) -> None:
         """The agents do what is wanted and say so."""

@@ -3,12 +3,17 @@
 import re
 import tomllib
 from importlib.metadata import requires
+from pathlib import Path
 
+import pytest
+import typer
 from packaging.requirements import Requirement
 
 from app.cli.main import main
+from tests.house.anchors import anchors
 from tests.house.sources import ROOT
 
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").rglob("*.md"))]
 DECISIONS = sorted((ROOT / "docs/decisions").glob("*.md"))
 
 
@@ -49,6 +54,42 @@ def test_the_readme_names_only_commands_that_exist() -> None:
     }
     for word in set(re.findall(r"`holdfast ([a-z]+)", text)):
         assert word in known, f"holdfast {word} is no command"
+
+
+def _commands(app: typer.Typer, words: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+    """Every command and group, word by word."""
+    found = {
+        (*words, c.name or str(c.callback and c.callback.__name__).replace("_", "-")) for c in app.registered_commands
+    }
+    for group in app.registered_groups:
+        assert group.name
+        assert group.typer_instance
+        found |= {(*words, group.name)} | _commands(group.typer_instance, (*words, group.name))
+    return found
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_pages_name_only_commands_that_exist(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    known = _commands(main)
+    for line in re.findall(r"(?:`|^)holdfast ((?:[a-z][a-z-]* ?)+)", text, re.MULTILINE):
+        words = tuple(line.split())
+        fits = [c for c in known if c == words[: len(c)]]
+        assert fits, f"{page.name}: holdfast {line} is no command"
+        longest = max(fits, key=len)
+        inside = any(c[: len(longest)] == longest and len(c) > len(longest) for c in known)
+        assert not inside or len(words) == len(longest), f"{page.name}: holdfast {line} is no command"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
+def test_links_between_pages_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", page.read_text(encoding="utf-8")):
+        if re.match(r"[a-z]+:", target):
+            continue
+        path, _, anchor = target.partition("#")
+        there = (page.parent / path).resolve() if path else page
+        assert there.exists(), f"{page.name}: {target} is not there"
+        assert not anchor or anchor in anchors(there), f"{page.name}: {path} has no section #{anchor}"
 
 
 def test_every_scenario_tells_its_story() -> None:
