@@ -45,7 +45,8 @@ def _tables(paths: LabPaths, lab: LabState, node: NodeState) -> dict[str, Any]:
         "recovery": {
             "self_fence_seconds": 5,
             "detection_skew_seconds": 2,
-            "starts_per_node_max": 3,
+            # a node has one core of this machine at best: the first guest is up sooner, and the last no later
+            "starts_per_node_max": 1,
         },
         "fence_devices": [
             {
