@@ -7,6 +7,7 @@ is started again, for its watchdog waits.
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +49,7 @@ from app.ports.hypervisor import Hypervisor
 from app.ports.membership import Membership, MembershipEvent
 from app.ports.network import PathReport, PathWatch
 from app.ports.storage import Pool
+from app.ports.storage_fence import StorageFence
 from app.ports.store import Store
 from app.ports.watchdog import Watchdog
 from app.services.bootstrap_cloud import bootstrap_cloud
@@ -114,6 +116,12 @@ def build_pools(config: Config, registry: Registry) -> Mapping[str, Pool]:
     return {p.name: registry.storage(p.driver, p.options, name=p.name, shared=p.shared) for p in config.pools}
 
 
+def build_storage_fences(config: Config, registry: Registry) -> Mapping[str, StorageFence]:
+    """Those of the pools that offer one, by the pool's name."""
+    found = {p.name: registry.storage_fence(p.driver, p.options, name=p.name, shared=p.shared) for p in config.pools}
+    return {name: fence for name, fence in found.items() if fence is not None}
+
+
 def build_watchdog(config: Config) -> Watchdog:
     """The configured device, armed when it is fed for the first time; or none."""
     path, wanted = config.watchdog.path, config.watchdog.timeout_seconds
@@ -130,10 +138,12 @@ def build_fence_methods(config: Config) -> FenceMethods:
     return tuple(FenceAgent(method_of_level(level), those) for level, those in sorted(levels.items()))
 
 
-def build_rehearsal(config: Config, methods: FenceMethods, store: Store, clock: SystemClock) -> Periodic:
-    """This node's checks of the others' fence devices."""
+def build_rehearsal(
+    config: Config, methods: FenceMethods, storage: Mapping[str, StorageFence], store: Store, clock: SystemClock
+) -> Periodic:
+    """This node's checks of the others' fence devices, and of the pools' fences."""
     me, every = config.node.name, config.recovery.fence_check_seconds
-    rehearsal = FenceRehearsal(me, [d.node for d in config.fence_devices], methods, store, clock, every)
+    rehearsal = FenceRehearsal(me, [d.node for d in config.fence_devices], methods, store, clock, every, storage)
     return Periodic("fence devices", every, rehearsal, first_seconds=first_round_seconds(me, every))
 
 
@@ -184,7 +194,7 @@ class AgentProcess:
         self._watchdog = MeasuredWatchdog(build_watchdog(config), self._clock.monotonic)
         directories = {"state directory": Path(config.state_dir)}
         directories |= {f"pool {p.name}": Path(str(p.options["path"])) for p in config.pools if "path" in p.options}
-        fence_methods = build_fence_methods(config)
+        fence_methods, storage_fences = build_fence_methods(config), build_storage_fences(config, registry)
         ports = AgentPorts(
             facts=node_facts(config, self._watchdog.timeout_seconds),
             clock=self._clock,
@@ -198,8 +208,10 @@ class AgentProcess:
             check_health=DiskCheck(directories),
             placement=registry.placement_advice(),
             machine=SystemdMachine() if config.node.reboot_by_agent else None,
+            storage_fences=storage_fences,
         )
-        self._agent = Agent(ports, self._inbox, config.coordinator_settings, config.node_agent_settings)
+        lead = replace(config.coordinator_settings, storage_fences=frozenset(storage_fences))
+        self._agent = Agent(ports, self._inbox, lead, config.node_agent_settings)
         context = NetworkContext(config.node.name, lambda kind, text: log.info(text, kind=kind))
         self._watches = [registry.network(n.driver, n.options, context) for n in config.networks]
         delivery = registry.billing(
@@ -207,7 +219,7 @@ class AgentProcess:
         )
         self._side: tuple[Periodic, ...] = (
             Periodic("layout", 2.0, follower),
-            build_rehearsal(config, fence_methods, self._store, self._clock),
+            build_rehearsal(config, fence_methods, storage_fences, self._store, self._clock),
             Periodic("paths", 0.5, PathReporter(config.node.name, self._store, self._clock, self._watches)),
             Periodic("metrics", METRICS_SECONDS, build_metrics(config, self._hypervisor, self._watchdog)),
             Periodic("deliveries", 0.5, lambda: self._deliver(delivery, config.webhooks.delays_seconds)),

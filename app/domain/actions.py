@@ -7,6 +7,7 @@ for both cores decide by level (what is, what should be), not by edge.
 from dataclasses import dataclass
 
 from app.domain.cluster import Proof
+from app.domain.fence_actions import CutStorage, Fence, ReadFence, ReadStorage, RestoreStorage
 from app.domain.migration import MoveEnd
 from app.domain.moves import MovePlan
 from app.domain.recovery import RecoveryPlan
@@ -219,27 +220,6 @@ class CancelIncident:
 
 
 @dataclass(frozen=True, slots=True)
-class Fence:
-    """Try one fencing method on the node, at most `timeout_seconds` -> FenceAttempted."""
-
-    epoch: int
-    node: str
-    method: str
-    timeout_seconds: float
-
-
-@dataclass(frozen=True, slots=True)
-class ReadFence:
-    """Read the state of the node's devices of that method, nothing else -> FenceRead. `asked_at`: when it begins."""
-
-    epoch: int
-    node: str
-    method: str
-    timeout_seconds: float
-    asked_at: float
-
-
-@dataclass(frozen=True, slots=True)
 class VoidProof:
     """The proof of that method was false: back to fencing, and say so loudly -> Written("void")."""
 
@@ -355,6 +335,9 @@ Action = (
     | CancelIncident
     | Fence
     | ReadFence
+    | CutStorage
+    | ReadStorage
+    | RestoreStorage
     | VoidProof
     | HoldFence
     | EndQuarantine

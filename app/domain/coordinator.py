@@ -19,7 +19,7 @@ Invariants:
 
 from collections.abc import Sequence
 
-from app.domain import coordinator_fencing
+from app.domain import coordinator_fencing, coordinator_storage
 from app.domain import coordinator_rules as rules
 from app.domain.actions import Action, Campaign, LoadView, SendSignal
 from app.domain.cluster import ClusterView
@@ -41,6 +41,7 @@ from app.domain.events import (
     GroupChanged,
     MembershipChanged,
     SignalReceived,
+    StorageRestored,
     StoreLost,
     ViewLoaded,
     Written,
@@ -122,6 +123,8 @@ def _take_in(
             return coordinator_fencing.fence_attempted(state, now, event, settings)
         case FenceRead():
             return coordinator_fencing.fence_read(state, event)
+        case StorageRestored():
+            return coordinator_storage.restored(state, now, event, settings)
         case _:
             return state
 

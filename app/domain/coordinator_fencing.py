@@ -10,17 +10,16 @@ Invariants:
 * a proof that turns out to be false is void before anything else happens.
 """
 
+from app.domain import coordinator_storage as storage
 from app.domain import first_look
 from app.domain.actions import (
     Action,
     CancelIncident,
     CommitPlan,
     EndQuarantine,
-    Fence,
     HoldFence,
     NoteStep,
     OpenIncident,
-    ReadFence,
     RecordProof,
     VoidProof,
 )
@@ -28,6 +27,7 @@ from app.domain.cluster import Incident, Proof
 from app.domain.coordinator_settings import CoordinatorSettings
 from app.domain.coordinator_state import CoordinatorState, begin_write, keep_fence
 from app.domain.events import FenceAttempted, FenceRead
+from app.domain.fence_actions import Fence, ReadFence
 from app.domain.fencing import (
     REFUSED,
     FenceProgress,
@@ -40,6 +40,7 @@ from app.domain.host_shutdown import excused
 from app.domain.node import Node, NodeState
 from app.domain.recovery import plan_recovery
 from app.domain.replace import replace
+from app.domain.storage_fencing import METHOD as STORAGE
 from app.domain.storm_guard import HELD, storm
 
 
@@ -171,6 +172,8 @@ def _returned(
         return begin_write(state, "note", node.name)
     settled = now - state.present_since.get(node.name, now) >= settings.return_settle_seconds
     if current and settled and not progress.in_flight and node.name in state.group:
+        if node.storage_cut:
+            return storage.give_back(state, now, node, settings, actions)
         actions.append(CancelIncident(state.epoch, node.name))
         return begin_write(state, "cancel", node.name)
     return state
@@ -187,7 +190,7 @@ def _power(
     current: bool,
 ) -> CoordinatorState:
     """Start what is due of the node's devices, unless the storm guard holds it."""
-    levels, beside = _methods(settings, node.name, incident)
+    levels, beside = _methods(state, settings, node, incident)
     state = first_look.look(state, now, node, levels, settings, actions)
     assert state.epoch is not None
     assert state.view is not None
@@ -203,7 +206,7 @@ def _power(
             actions.append(HoldFence(state.epoch, node.name, held))
             return begin_write(state, "hold", node.name)
     due = methods_due(progress, levels, beside, now)
-    actions += [Fence(state.epoch, node.name, m, settings.times.attempt_timeout_seconds) for m in due]
+    actions += [_attempt(state, node, m, settings) for m in due]
     progress = replace(progress, in_flight=progress.in_flight | set(due))
     if current and progress.last_error:
         if _worth_a_note(progress.failures):
@@ -213,11 +216,21 @@ def _power(
     return keep_fence(state, node.name, progress)
 
 
-def _methods(settings: CoordinatorSettings, node: str, incident: Incident) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def _methods(
+    state: CoordinatorState, settings: CoordinatorSettings, node: Node, incident: Incident
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """The levels and the methods beside them that are still believed."""
     liars = distrusted(incident)
-    levels = tuple(m for m in settings.fence_methods.get(node, ()) if m not in liars)
-    return levels, tuple(m for m in settings.fence_beside if m not in liars)
+    levels = tuple(m for m in settings.fence_methods.get(node.name, ()) if m not in liars)
+    by_storage = STORAGE not in liars and storage.pools_cut_for(state, node, settings)
+    return levels, (STORAGE,) if by_storage else ()
+
+
+def _attempt(state: CoordinatorState, node: Node, method: str, settings: CoordinatorSettings) -> Action:
+    assert state.epoch is not None
+    if method == STORAGE:
+        return storage.cut(state, node, settings)
+    return Fence(state.epoch, node.name, method, settings.times.attempt_timeout_seconds)
 
 
 def _missing(state: CoordinatorState, now: float, settings: CoordinatorSettings) -> frozenset[str]:
@@ -264,17 +277,16 @@ def _read_again(
     progress = state.fences.get(node.name, FenceProgress())
     if progress.proven_at is None:
         progress = replace(progress, proven_at=now)
-    if not _can_be_read(settings, node.name, method):
+    if method not in (STORAGE, *settings.fence_methods.get(node.name, ())):
         progress = replace(progress, confirmed=True)
     elif not progress.reading and now >= progress.read_due_at:
-        actions.append(ReadFence(state.epoch, node.name, method, settings.confirm_seconds_max, now))
+        if method == STORAGE:
+            actions.append(storage.read(state, now, node, settings))
+        else:
+            actions.append(ReadFence(state.epoch, node.name, method, settings.confirm_seconds_max, now))
         due = now + settings.times.retry_seconds
         progress = replace(progress, reading=method, reading_since=now, read_due_at=due)
     return keep_fence(state, node.name, progress)
-
-
-def _can_be_read(settings: CoordinatorSettings, node: str, method: str) -> bool:
-    return method in settings.fence_methods.get(node, ()) or method in settings.fence_beside
 
 
 def _plan(
@@ -292,15 +304,29 @@ def _plan(
     state = _read_again(state, now, node, incident.proof.method, settings, actions)
     progress = state.fences[node.name]
     assert progress.proven_at is not None
-    false = progress.lied or _still_here(state, now, node, progress.proven_at, settings)
+    false = (
+        progress.lied
+        or _still_here(state, now, node, progress.proven_at, settings)
+        or _unconfirmed(incident, now, progress, settings)
+    )
     if false:
         actions.append(VoidProof(epoch, node.name, incident.proof.method, false))
         return begin_write(keep_fence(state, node.name, FenceProgress()), "void", node.name)
-    waited = now - progress.proven_at > settings.confirm_seconds_max
+    waited = now - progress.proven_at > settings.confirm_seconds_max and incident.proof.method != STORAGE
     if node.name in state.members or not (progress.confirmed or waited):
         return state
     actions.append(CommitPlan(epoch, plan_recovery(view, node.name)))
     return begin_write(state, "plan", node.name)
+
+
+def _unconfirmed(incident: Incident, now: float, progress: FenceProgress, settings: CoordinatorSettings) -> str:
+    """Pools do not die with a node: what they do not say again, for as long as a fence may take, is not believed."""
+    assert incident.proof is not None
+    assert progress.proven_at is not None
+    patience = settings.times.attempt_timeout_seconds
+    if incident.proof.method != STORAGE or progress.confirmed or now - progress.proven_at <= patience:
+        return ""
+    return f"the pools have not confirmed it within {patience:g} s"
 
 
 def _still_here(

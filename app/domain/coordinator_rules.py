@@ -4,6 +4,7 @@ A rule never repeats a write that is still in flight (`writing`), and every deci
 read after the last write ended.
 """
 
+from app.domain import coordinator_storage as storage
 from app.domain.actions import Action, CloseIncident, CommitPlan
 from app.domain.cluster import ClusterView, Incident, IncidentPhase
 from app.domain.coordinator_fencing import attend
@@ -29,6 +30,8 @@ def decide(state: CoordinatorState, now: float, settings: CoordinatorSettings) -
     view, current = state.view, state.view_current
     for node in view.nodes:
         state = attend(state, now, node, settings, actions, current=current)
+        if current and storage.may_have_it_back(node):
+            state = storage.give_back(state, now, node, settings, actions)
     if current:
         state = _close_finished(state, view, actions)
         state = _place_waiting(state, actions)

@@ -11,11 +11,11 @@ from app.domain.rolling_steps import RollingTimes
 @dataclass(frozen=True, slots=True)
 class CoordinatorSettings:
     """All in seconds. `fence_methods` names for each node its levels of power fencing, in the order in which they are
-    tried; `fence_beside` the methods that are tried beside them on every node (`storage`)."""
+    tried; `storage_fences` the pools that can cut a node off, which is tried beside them."""
 
     times: FencingTimes = field(default_factory=FencingTimes)
     fence_methods: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
-    fence_beside: tuple[str, ...] = ()
+    storage_fences: frozenset[str] = frozenset()
     #: a node whose devices read "on" may only have lost its network for a moment: its power is not cut before it was
     #: absent for so long. With the time in which Corosync notices a loss (at least 2.8 s) and takes a node in again
     #: (1 s) it covers a cut of 5 s.

@@ -44,6 +44,8 @@ class CoordinatorState:
     writing: frozenset[str] = frozenset()
     lead_sent_at: float = 0.0
     fences: Mapping[str, FenceProgress] = field(default_factory=dict)
+    #: node -> when giving it its storage back may be tried again; infinite while that is under way
+    restores: Mapping[str, float] = field(default_factory=dict)
     #: VM -> (tries that failed, until when its next migration waits)
     moves_rest: Mapping[int, tuple[int, float]] = field(default_factory=dict)
     rebalance: RebalanceMemory = field(default_factory=RebalanceMemory)
@@ -137,7 +139,7 @@ def stepped_down(state: CoordinatorState) -> CoordinatorState:
     """The state of an agent that leads no more: what it knew as the leader is forgotten."""
     if not state.leading and not state.campaigning:
         return state
-    return replace(state, epoch=None, view=None, view_loading=False, writing=frozenset(), fences={})
+    return replace(state, epoch=None, view=None, view_loading=False, writing=frozenset(), fences={}, restores={})
 
 
 def begin_write(state: CoordinatorState, what: str, node: str) -> CoordinatorState:

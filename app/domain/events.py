@@ -222,6 +222,14 @@ class FenceRead:
     asked_at: float = 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class StorageRestored:
+    """The node has its pools again, and that is written; or not, and `error` says why."""
+
+    node: str
+    error: str = ""
+
+
 Event = (
     MembershipChanged
     | GroupChanged
@@ -241,4 +249,5 @@ Event = (
     | Written
     | FenceAttempted
     | FenceRead
+    | StorageRestored
 )

@@ -4,11 +4,12 @@ Off is the proof, and the recovery goes on at once. On means to wait: a node tha
 paused its VMs and comes back, and nobody's VM needs a reboot for that. The reading is repeated until the power is cut.
 """
 
-from app.domain.actions import Action, NoteStep, ReadFence
+from app.domain.actions import Action, NoteStep
 from app.domain.cluster import Incident
 from app.domain.coordinator_settings import CoordinatorSettings
 from app.domain.coordinator_state import CoordinatorState, begin_write, keep_fence
 from app.domain.events import FenceRead
+from app.domain.fence_actions import ReadFence
 from app.domain.fencing import LOOKED, FenceProgress
 from app.domain.node import Node
 from app.domain.replace import replace

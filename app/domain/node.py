@@ -79,6 +79,12 @@ class Node:
     #: the boot of it that its agent is to end, when nothing runs there; empty: none
     reboot_of: str = ""
 
+    #: pools whose volumes it has been cut off from, or is being cut off from, and the number of that cut, which grows
+    #: (`ports.storage_fence`); its agent has attested, since it was fenced, that nothing of before runs there
+    storage_cut: tuple[str, ...] = ()
+    storage_token: int = 0
+    cleaned: bool = False
+
     def after(self, what: str) -> NodeState:
         """The state after `what` happened; KeyError when the table does not allow it."""
         return TRANSITIONS[self.state, what]

@@ -236,8 +236,8 @@ def rejoin(state: NodeAgentState, now: float, actions: list[Action]) -> NodeAgen
     node, domains = state.node, state.domains
     if node is None or node.state is not NodeState.FENCED or state.rejoining or now < state.store_retry_at:
         return state
-    if node.quarantined_until is not None:
-        return state
+    if node.quarantined_until is not None or (node.cleaned and node.storage_cut):
+        return state  # let in by time or an operator; its storage is given back by the coordinator
     idle = not state.working and not state.destroying
     clean = domains is not None and idle and all(keeps(state, fact) for fact in domains.values())
     if not (state.quorate and clean and _reading_is_new(state) and state.domains_at >= state.desired_at):

@@ -11,9 +11,11 @@ import structlog
 
 from app.domain import actions as do
 from app.domain import events as fact
+from app.domain import fence_actions as fencing
 from app.domain.errors import Conflict, StaleEpoch
 from app.domain.events import Event
 from app.engine.ports import AgentPorts
+from app.engine.storage_fencing import cut_storage, read_storage, restore_storage
 from app.engine.vm_work import vm_work
 from app.ports.fencing import FenceFailed, FenceMethod
 from app.ports.hypervisor import HypervisorError
@@ -72,10 +74,16 @@ def execute(action: do.Action, ports: AgentPorts) -> None:
             ports.workers.submit(lane, lambda: vm_work(action, ports))
         case do.RebootNode(boot_id):
             ports.workers.submit("reboot", lambda: _reboot(ports, boot_id))
-        case do.Fence() as fence:
+        case fencing.Fence() as fence:
             ports.workers.submit(f"fence-{fence.node}-{fence.method}", lambda: _fence(ports, fence))
-        case do.ReadFence() as read:
+        case fencing.ReadFence() as read:
             ports.workers.submit(f"fence-{read.node}-{read.method}.read", lambda: _read_fence(ports, read))
+        case fencing.CutStorage(_, node):
+            ports.workers.submit(f"fence-{node}-storage", lambda: cut_storage(ports, action))
+        case fencing.ReadStorage(_, node):
+            ports.workers.submit(f"fence-{node}-storage.read", lambda: read_storage(ports, action))
+        case fencing.RestoreStorage(_, node):
+            ports.workers.submit(f"fence-{node}-storage.back", lambda: restore_storage(ports, action))
         case do.Campaign():
             ports.workers.submit("lead", lambda: _store("campaign", _campaign(ports)))
         case do.LoadView():
@@ -245,7 +253,7 @@ def _reboot(ports: AgentPorts, boot_id: str) -> Sequence[Event]:
     return (fact.RebootAsked(),)
 
 
-def _fence(ports: AgentPorts, fence: do.Fence) -> Sequence[Event]:
+def _fence(ports: AgentPorts, fence: fencing.Fence) -> Sequence[Event]:
     method = _method(ports, fence.method, fence.node)
     if method is None:
         error = f"no fence device of method {fence.method} is configured for {fence.node}"
@@ -260,7 +268,7 @@ def _fence(ports: AgentPorts, fence: do.Fence) -> Sequence[Event]:
     return (fact.FenceAttempted(fence.epoch, fence.node, fence.method, proof),)
 
 
-def _read_fence(ports: AgentPorts, read: do.ReadFence) -> Sequence[Event]:
+def _read_fence(ports: AgentPorts, read: fencing.ReadFence) -> Sequence[Event]:
     def said(off: bool | None, text: str) -> Sequence[Event]:
         return (fact.FenceRead(read.epoch, read.node, read.method, off, text, read.asked_at),)
 

@@ -1,10 +1,13 @@
 """The rehearsal: each agent reads the fence devices of the others on a schedule, so a dead one is known in time."""
 
 import zlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
+from app.domain.node import NodeRole
+from app.engine.storage_fencing import PoolFence
 from app.ports.clock import Clock
 from app.ports.fencing import FenceFailed, FenceMethod, FenceMethods
+from app.ports.storage_fence import StorageFence
 from app.ports.store import Store
 from app.services.report_fence_checks import FenceAnswer, report_fence_checks
 
@@ -15,21 +18,35 @@ _COUNTS_ROUNDS = 3
 
 
 class FenceRehearsal:
-    """One round: read every device of the other nodes, one after the other, and write down what they said.
+    """One round: read every device of the other nodes, and of each pool with a fence how it has them, one after the
+    other, and write down what they said.
 
     It reads and never switches. Its own devices a node leaves out: it will never fence itself, and a controller that
     shares the host's network port cannot be reached from that host.
     """
 
     def __init__(
-        self, me: str, nodes: Sequence[str], methods: FenceMethods, store: Store, clock: Clock, interval_seconds: float
+        self,
+        me: str,
+        nodes: Sequence[str],
+        methods: FenceMethods,
+        store: Store,
+        clock: Clock,
+        interval_seconds: float,
+        storage_fences: Mapping[str, StorageFence],
     ) -> None:
         self._me, self._methods, self._store, self._clock = me, methods, store, clock
         self._nodes = sorted(set(nodes) - {me})
         self._counts_seconds = _COUNTS_ROUNDS * interval_seconds
+        self._addresses: Mapping[str, str] = {}
+        self._pools = [PoolFence(p, f, lambda: self._addresses) for p, f in sorted(storage_fences.items())]
 
     def __call__(self) -> None:
         answers = [_read(m, n) for n in self._nodes for m in self._methods if m.covers(n)]
+        if self._pools:
+            rows = self._store.run(lambda tx: tx.nodes.where())
+            self._addresses = {n.name: n.address for n in rows if n.role is not NodeRole.WITNESS}
+            answers += [_read(p, n) for n in sorted(self._addresses) if n != self._me for p in self._pools]
         now = self._clock.utc()
         self._store.run(lambda tx: report_fence_checks(tx, self._me, answers, self._counts_seconds, now))
 
@@ -39,7 +56,7 @@ def first_round_seconds(node: str, interval_seconds: float) -> float:
     return interval_seconds * (zlib.crc32(node.encode()) % 1000) / 1000
 
 
-def _read(method: FenceMethod, node: str) -> FenceAnswer:
+def _read(method: FenceMethod | PoolFence, node: str) -> FenceAnswer:
     try:
         seen = method.read(node, _READ_SECONDS)
     except FenceFailed as failed:

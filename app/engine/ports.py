@@ -1,7 +1,7 @@
 """All that the engine acts through, in one value."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from app.domain.placement_advice import PlacementAdvice
 from app.ports.clock import Clock
@@ -10,6 +10,7 @@ from app.ports.hypervisor import Hypervisor
 from app.ports.machine import Machine
 from app.ports.membership import Membership
 from app.ports.storage import Pool
+from app.ports.storage_fence import StorageFence
 from app.ports.store import Store
 from app.ports.watchdog import Watchdog
 from app.ports.workers import Workers
@@ -18,7 +19,10 @@ from app.services.report_observed import NodeFacts
 
 @dataclass(frozen=True, slots=True)
 class AgentPorts:
-    """Built by bootstrap (real parts) or by the simulator (its own). `machine` None: it may not reboot its node."""
+    """Built by bootstrap (real parts) or by the simulator (its own). `machine` None: it may not reboot its node.
+
+    `storage_fences`: those of the pools that offer one, by the pool's name.
+    """
 
     facts: NodeFacts
     clock: Clock
@@ -32,3 +36,4 @@ class AgentPorts:
     check_health: Callable[[], tuple[str, ...]]
     placement: PlacementAdvice | None = None
     machine: Machine | None = None
+    storage_fences: Mapping[str, StorageFence] = field(default_factory=dict)

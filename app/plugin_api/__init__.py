@@ -22,9 +22,11 @@ from app.domain.vm import Vm
 from app.plugin_api.drivers import BillingDriver, NetworkContext, NetworkDriver, PoolContext, StorageDriver
 from app.plugin_api.hookspecs import hookimpl
 from app.ports.billing import Delivery, DeliveryResult
+from app.ports.fencing import FenceReading
 from app.ports.hypervisor import Disk
 from app.ports.network import PathReport, PathWatch
 from app.ports.storage import Pool, StorageError
+from app.ports.storage_fence import StorageClient, StorageFence
 
 __all__ = [
     "BillingDriver",
@@ -32,6 +34,7 @@ __all__ = [
     "Delivery",
     "DeliveryResult",
     "Disk",
+    "FenceReading",
     "NetworkContext",
     "NetworkDriver",
     "Node",
@@ -46,8 +49,10 @@ __all__ = [
     "Pool",
     "PoolContext",
     "ProbeSeen",
+    "StorageClient",
     "StorageDriver",
     "StorageError",
+    "StorageFence",
     "Vm",
     "WebhookEndpoint",
     "choose_path",

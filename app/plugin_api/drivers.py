@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from app.ports.billing import Delivery
 from app.ports.network import PathWatch
 from app.ports.storage import Pool
+from app.ports.storage_fence import StorageFence
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,11 +30,15 @@ class NetworkContext:
 
 @dataclass(frozen=True, slots=True)
 class StorageDriver:
-    """`options` is a pydantic model with extra="forbid"; `open(options, context)` must not block for long."""
+    """`options` is a pydantic model with extra="forbid"; `open(options, context)` must not block for long.
+
+    `fence(options, context)` where its pools can cut a node off from their volumes; None where they cannot.
+    """
 
     name: str
     options: type[BaseModel]
     open: Callable[[Any, PoolContext], Pool]
+    fence: Callable[[Any, PoolContext], StorageFence] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,7 @@ from app.plugin_api.placement_hooks import GuardedHook, Hook, advice_of, is_reas
 from app.ports.billing import Delivery
 from app.ports.network import PathWatch
 from app.ports.storage import Pool
+from app.ports.storage_fence import StorageFence
 
 #: entry point group -> the hook its plugins implement, and what that returns
 GROUPS: Mapping[str, tuple[str, type]] = {
@@ -78,6 +79,17 @@ class Registry:
         what = f"pool {name}: driver {driver}"
         pool: Pool = _opened(Pool, what, lambda: offered.open(parsed, PoolContext(name, shared)))
         return pool
+
+    def storage_fence(
+        self, driver: str, options: Mapping[str, object], *, name: str, shared: bool
+    ) -> StorageFence | None:
+        """The fence of a pool that all nodes share; None where there is none to offer. PluginError as for a pool."""
+        offered, parsed = self._options("holdfast.storage", driver, options, f"pool {name}")
+        if offered.fence is None or not shared:
+            return None
+        what = f"the fence of pool {name}: driver {driver}"
+        fence: StorageFence = _opened(StorageFence, what, lambda: offered.fence(parsed, PoolContext(name, shared)))
+        return fence
 
     def network(self, driver: str, options: Mapping[str, object], context: NetworkContext) -> PathWatch:
         """Open a network plugin. PluginError as for a pool."""
@@ -233,4 +245,7 @@ def _driver(module: ModuleType, point: EntryPoint) -> Any:
         )
     if not callable(driver.open):  # type: ignore[attr-defined]
         raise PluginError(f"{_named(point)}: {hook}: open must be callable")
+    fence = getattr(driver, "fence", None)
+    if fence is not None and not callable(fence):
+        raise PluginError(f"{_named(point)}: {hook}: fence must be callable, or None where pools cannot cut a node off")
     return driver

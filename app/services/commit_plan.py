@@ -31,7 +31,7 @@ def commit_plan(tx: Transaction, epoch: int, plan: RecoveryPlan, now: datetime) 
     if incident is not None:
         node = node_named(tx, plan.node)
         if node.state is NodeState.LOST:
-            tx.nodes.save(replace(node, state=node.after("fenced")))
+            tx.nodes.save(replace(node, state=node.after("fenced"), cleaned=False))
         planned = f"{len(plan.assigned)} VMs assigned, {len(plan.unplaced)} unplaced, {len(plan.released)} left off"
         planned += f", {len(plan.stays)} wait for {plan.node}" if plan.stays else ""
         started = replace(incident, phase=incident.after("planned"))

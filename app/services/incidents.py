@@ -51,10 +51,10 @@ def open_incident(tx: Transaction, epoch: int, node: str, detected_seconds_ago: 
 
 
 def cancel_incident(tx: Transaction, epoch: int, node: str, now: datetime) -> None:
-    """The node came back before any proof: it may go on with what it has."""
+    """The node came back before any proof: it may go on with what it has, its storage included."""
     hold_armed_epoch(tx, epoch)
     row, incident = node_named(tx, node), early_incident(tx, node)
-    if row.state is not NodeState.LOST or (incident is not None and incident.proof is not None):
+    if row.state is not NodeState.LOST or row.storage_cut or (incident is not None and incident.proof is not None):
         return
     tx.nodes.save(replace(row, state=row.after("returned")))
     if incident is not None:

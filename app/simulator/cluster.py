@@ -15,6 +15,7 @@ from app.adapters.sim.machine import SimMachine
 from app.adapters.sim.moves import SimMoves
 from app.adapters.sim.network import SimMembership, SimNetwork
 from app.adapters.sim.pool import SimPool
+from app.adapters.sim.storage_fence import SimStorageFence
 from app.adapters.sim.store import Change
 from app.domain.cluster import ClusterView
 from app.domain.cluster_settings import ClusterSettings
@@ -80,6 +81,8 @@ class SimCluster:
             lambda n: not self.servers[n].on,
             "power2",
         )
+        self.storage_fences = {pool: SimStorageFence(pool, self._told_cut) for pool in layout.storage_fences}
+        self.disks.cut_off = self.cut_off
         self.settings = self._settings()
         self._fill()
         for node in layout.nodes:
@@ -197,7 +200,10 @@ class SimCluster:
             self.clock, self.random, self._latency, lambda: server.slow, lambda: self._crashed(name, process)
         )
         server.process = process
-        process.start(Agent(self._ports(server, process), process.inbox, *self.settings))
+        lead, own = self.settings
+        if server.outdated:  # the version before has no storage fence
+            lead = replace(lead, storage_fences=frozenset())
+        process.start(Agent(self._ports(server, process), process.inbox, lead, own))
         SimMembership(self.network, name).start(process.put)
 
     def kill_agent(self, name: str) -> None:
@@ -221,7 +227,16 @@ class SimCluster:
             self.servers[name].outdated = False
             self.kill_agent(name)
 
+    def cut_off(self, name: str, vm_id: int) -> bool:
+        """True while that node can write nothing to the volumes of that VM."""
+        fence = self.storage_fences.get(self.layout.vms[vm_id - 1].pool)
+        return fence is not None and fence.is_cut(name)
+
     # -- inside
+
+    def _told_cut(self, name: str, what: str) -> None:
+        self.tell(name, what)
+        self.disks.reached_again()
 
     def _crashed(self, name: str, process: AgentProcess) -> None:
         if self.servers[name].process is process:
@@ -267,6 +282,8 @@ class SimCluster:
                 return random.uniform(0.05, 0.2)
             case "fence":
                 node, _, method = rest.rpartition("-")
+                if method.startswith("storage") and any(node in f.hangs for f in self.storage_fences.values()):
+                    return self.settings[0].times.attempt_timeout_seconds
                 lead, hangs = self.settings[0], self.servers[node].fence_hangs
                 longest = {"power": lead.times.attempt_timeout_seconds, "power.read": lead.confirm_seconds_max}
                 return longest[method] if hangs and method in longest else random.uniform(0.3, 0.8)
@@ -281,7 +298,9 @@ class SimCluster:
         for node in layout.nodes:
             times.check(node.watchdog_seconds)
         methods = {n.name: ("power", "power2")[: n.fence_levels] for n in layout.nodes if n.fence}
-        lead = CoordinatorSettings(times, methods, startup_grace_seconds=layout.startup_grace_seconds)
+        lead = CoordinatorSettings(
+            times, methods, frozenset(layout.storage_fences), startup_grace_seconds=layout.startup_grace_seconds
+        )
         own = NodeAgentSettings(
             self_fence_seconds=layout.self_fence_seconds,
             ring_silence_seconds=layout.detection_skew_seconds,
@@ -303,10 +322,11 @@ class SimCluster:
             hypervisor=server.hypervisor,
             watchdog=server,
             fence_methods=(self.fence, self.second_fence),
-            pools={"pool": server.pool},
+            pools=dict.fromkeys(sorted({v.pool for v in self.layout.vms} | {"pool"}), server.pool),
             workers=process.workers,
             check_health=server.problems,
             machine=SimMachine(lambda: self.reboot(name)),
+            storage_fences={} if server.outdated else self.storage_fences,
         )
 
     def vm_id(self, name: str) -> int:
@@ -357,7 +377,7 @@ class SimCluster:
             for v in self.layout.vms:
                 desired = Desired.RUNNING if v.running else Desired.STOPPED
                 tx.vms.add(
-                    Vm(0, v.name, 1, "plan", v.cores, v.memory_mib, 10, "image", "pool", now, desired,
+                    Vm(0, v.name, 1, "plan", v.cores, v.memory_mib, 10, "image", v.pool, now, desired,
                        priority=v.priority, node=v.node or None, generation=1 if v.node else 0,
                        ha=_ha(v), local=v.local,
                        needs=PlacementNeeds(v.tags, v.avoid_tags, v.networks, v.cpu_model, v.groups))

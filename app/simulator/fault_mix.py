@@ -187,6 +187,18 @@ def rolling_reboot(m: Moment) -> Commands:
     return found
 
 
+def storage_fault(m: Moment) -> Commands:
+    """A node whose power cannot be cut is lost in some way; the pools' fence works, or not."""
+    node, back = m.node, m.later
+    wrong = m.random.choice(((), (), ("fails",), ("hangs",), ("lies",)))
+    gone, here = m.random.choice(((("cut",), ("heal",)), (("freeze",), ("thaw",)), (("power", "off"), ("power", "on"))))
+    found = [m.now("fence", "fails", about=(node, "-1")), Command(back + 5, ("fence", "works"), (node,))]
+    if wrong:
+        found += [m.now("pool", *wrong, about=(node,)), Command(m.sometime, ("pool", "works"), (node,))]
+    found += [m.now(*gone, about=(node,)), Command(back, here, () if here == ("heal",) else (node,))]
+    return found
+
+
 def _migrate(m: Moment) -> Commands:
     if not m.vms:
         return []

@@ -6,6 +6,7 @@
   no passenger of a migration runs before that is written.
 * Self-fence: a node that has a watchdog and is outside of every quorate ring runs nothing once the watchdog's timeout
   and the detection skew have passed. This is the promise that the proof by time rests on.
+* Storage: a node that is cut off from its pools has them again only when it was let in, is clean or was not proven.
 * Generations only grow, and grow with every change of node.
 * The dead stay dead: what is stopped, locked or deleted is not started, nor is a copy that has another owner.
 * A node that was lost or fenced lets nothing run, and an agent that was replaced as the coordinator writes nothing.
@@ -73,6 +74,11 @@ class Invariants:
         cluster = self._watched()
         kept = {v.id for v in cluster.view().vms if v.local and v.ha.on_quorum_loss is QuorumLoss.KEEP}
         return sorted(cluster.servers[name].hypervisor.copies().keys() - kept)
+
+    def _writing(self, name: str) -> list[int]:
+        """Those of them that can write: not cut off from their volumes."""
+        cluster = self._watched()
+        return [vm_id for vm_id in self._copies(name) if not cluster.cut_off(name, vm_id)]
 
     def _look_at(self, name: str, since: float) -> None:
         cluster = self._watched()
@@ -160,6 +166,7 @@ class Invariants:
         for incident in view.incidents:
             if incident.id not in unplaced:
                 raise Violation(f"the incident of {incident.node} is still open in phase {incident.phase.value}")
+        fences = cluster.storage_fences.values()
         moving = [v.name for v in view.vms if v.migrating_to is not None]
         if moving:
             raise Violation(f"{', '.join(moving)} migrates for ever")
@@ -167,6 +174,9 @@ class Invariants:
             strangers = [i for i, g in server.hypervisor.copies().items() if not _owned(view, name, i, g)]
             if strangers:
                 raise Violation(f"{name} has copies that no row names: VMs {strangers}")
+        cut = [n.name for n in view.online() if n.storage_cut or any(f.is_cut(n.name) for f in fences)]
+        if cut:
+            raise Violation(f"{', '.join(cut)} is let in and cut off from its storage")
         kept_out = [n for n in view.nodes if n.quarantined_until is None and n.state is not NodeState.ONLINE]
         away = [n.name for n in kept_out if cluster.servers[n.name].on]
         if away:
@@ -211,8 +221,9 @@ class Invariants:
             self.found.append(f"the action {before.id} has ended as {before.status.value}, and became {after}")
         if change.kind == "incidents" and after.proof is not None and (before is None or before.proof is None):
             # A device that shows what is not makes a false proof. It must be void before a VM moves: see `_left`.
-            copies = self._copies(after.node)
-            if copies and after.node not in self._watched().fence.faked:
+            copies = self._writing(after.node)
+            faked = self._watched().fence.faked.union(*(f.faked for f in self._watched().storage_fences.values()))
+            if copies and after.node not in faked:
                 self.found.append(f"{after.node} is said to be fenced by {after.proof.method}, and VMs {copies} are up")
 
     def _left_its_incident(self, before: Vm, after: Vm) -> None:
@@ -270,7 +281,7 @@ class Invariants:
         if state is not NodeState.ONLINE and not self._proven(node, incidents):
             self.found.append(f"{vm.name} was taken from {node} without a proof that it is fenced")
         copies = cluster.servers[node].hypervisor.copies()
-        if vm.id in copies:
+        if vm.id in copies and not cluster.cut_off(node, vm.id):
             self.found.append(f"{vm.name} was taken from {node}, where generation {copies[vm.id]} is still up")
 
     def _node(self, name: str, nodes: dict[str, Change]) -> Node:

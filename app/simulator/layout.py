@@ -51,6 +51,7 @@ class VmLayout:
     groups: tuple[str, ...] = ()
     ha: HaPolicy = field(default_factory=HaPolicy)
     local: bool = False
+    pool: str = "pool"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,4 +84,6 @@ class Layout:
     quarantine_losses: int = 3
     quarantine_seconds: float = 7200.0
     rebalance: bool = False
+    #: the pools that can cut a node off
+    storage_fences: tuple[str, ...] = ()
     start_seconds: tuple[float, float] = field(default=(0.2, 0.6))

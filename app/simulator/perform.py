@@ -117,6 +117,25 @@ def _fence(cluster: SimCluster, command: Command) -> None:
             fence.false_readings.pop(name, None)
 
 
+def _pool(cluster: SimCluster, command: Command) -> None:
+    """How the fences of the pools treat that node from now on."""
+    name = command.about[0]
+    for fence in cluster.storage_fences.values():
+        match command.words[1]:
+            case "fails":
+                fence.fails.add(name)
+            case "hangs":
+                fence.fails.add(name)
+                fence.hangs.add(name)
+            case "lies":
+                fence.lies.add(name)
+            case "fakes":
+                fence.lies.add(name)
+                fence.false_readings[name] = int(command.about[1])
+            case "works":
+                fence.works(name)
+
+
 def _signals(cluster: SimCluster, command: Command) -> None:
     network = cluster.network
     match command.words[1]:
@@ -228,6 +247,6 @@ def _migration(cluster: SimCluster, command: Command) -> None:
 
 
 _KINDS: dict[str, Callable[[SimCluster, Command], None]] = {
-    "database": _database, "fence": _fence, "signals": _signals, "guest": _guest, "disk": _disk,
+    "database": _database, "fence": _fence, "pool": _pool, "signals": _signals, "guest": _guest, "disk": _disk,
     "starts": _host, "start": _host, "storage": _host, "libvirt": _host, "reboot": _host, "migration": _migration,
 }  # fmt: skip

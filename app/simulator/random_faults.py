@@ -2,7 +2,7 @@
 
 from random import Random
 
-from app.simulator.fault_mix import Moment, random_fault, rolling_reboot
+from app.simulator.fault_mix import Moment, random_fault, rolling_reboot, storage_fault
 from app.simulator.layout import Layout, NodeLayout, VmLayout
 from app.simulator.script import Command
 
@@ -11,6 +11,8 @@ FAULTS_SECONDS = 90.0
 REPAIR_SECONDS = 120.0
 SETTLE_SECONDS = 120.0
 _BEGIN_SECONDS = 15.0
+#: so many of the clusters have a pool that can cut a node off
+STORAGE_SHARE = 0.25
 
 
 def random_story(seed: int, nodes: int = 3, vms: int = 6) -> tuple[Layout, tuple[Command, ...]]:
@@ -22,8 +24,10 @@ def random_story(seed: int, nodes: int = 3, vms: int = 6) -> tuple[Layout, tuple
         tuple(_node(random, name, small=small, drifting=drifting, upgrading=upgrading) for name in names),
         tuple(_vm(random, f"vm{i + 1}", names) for i in range(vms)),
         seed=seed,
+        storage_fences=("pool",) if Random(f"storage {seed}").random() < STORAGE_SHARE else (),  # noqa: S311
     )
-    return layout, _script(random, names, [v.name for v in layout.vms], _rolling(seed, names))
+    more = _rolling(seed, names) + (_storage(seed, names) if layout.storage_fences else [])
+    return layout, _script(random, names, [v.name for v in layout.vms], more)
 
 
 def _node(random: Random, name: str, *, small: bool, drifting: bool, upgrading: bool) -> NodeLayout:
@@ -45,13 +49,13 @@ def _vm(random: Random, name: str, names: list[str]) -> VmLayout:
     return VmLayout(name, random.choice((256, 512)), node, random.choice((10, 50, 90)), random.random() < 0.9)
 
 
-def _script(random: Random, names: list[str], vms: list[str], rolling: list[Command]) -> tuple[Command, ...]:
+def _script(random: Random, names: list[str], vms: list[str], more: list[Command]) -> tuple[Command, ...]:
     commands: list[Command] = []
     now = _BEGIN_SECONDS
     while now < FAULTS_SECONDS:
         commands += random_fault(Moment(random, now, names, vms))
         now += random.choice((0.3, 1.0, 4.0, 12.0)) * random.uniform(0.5, 1.5)
-    commands += rolling
+    commands += more
     commands = [c for c in commands if c.at < REPAIR_SECONDS]
     commands += all_well(REPAIR_SECONDS, names, commands)
     commands.append(Command(REPAIR_SECONDS + SETTLE_SECONDS, ("rest",)))
@@ -67,6 +71,16 @@ def _rolling(seed: int, names: list[str]) -> list[Command]:
     return rolling_reboot(Moment(random, random.uniform(_BEGIN_SECONDS, FAULTS_SECONDS), names, []))
 
 
+def _storage(seed: int, names: list[str]) -> list[Command]:
+    """What goes wrong with the pools' fence, and nodes whose power cannot be cut, so that it has something to do."""
+    random = Random(f"storage faults {seed}")  # noqa: S311
+    found = []
+    for _ in range(random.randint(1, 3)):
+        moment = Moment(random, random.uniform(_BEGIN_SECONDS, FAULTS_SECONDS), names, [])
+        found += storage_fault(moment)
+    return found
+
+
 def _rounded(command: Command) -> Command:
     return Command(round(command.at, 1), command.words, command.about)
 
@@ -79,7 +93,7 @@ def all_well(at: float, names: list[str], commands: list[Command]) -> list[Comma
         repairs: tuple[tuple[str, ...], ...] = (
             ("upgrade",), ("thaw",), ("corosync", "resume"), ("agent", "resume"), ("fence", "works"),
             ("starts", "work"), ("libvirt", "up"), ("storage", "back"), ("database", "back"), ("power", "on"),
-            ("migration", "works"), ("reboot", "works"), ("return",),
+            ("migration", "works"), ("reboot", "works"), ("return",), ("pool", "works"),
         )  # fmt: skip
         everywhere += [Command(at, words, (name,)) for words in repairs]
         everywhere += [Command(at, ("database", how), (name, "0")) for how in ("mute", "conflict")]

@@ -19,6 +19,7 @@ _CLUSTER = {
     "cluster_starts_max": int, "self_fence_seconds": float, "detection_skew_seconds": float,
     "strategy": str, "memory_overcommit": float, "cpu_overcommit": float,
     "storm_share": float, "quarantine_losses": int, "quarantine_seconds": float, "rebalance": bool,
+    "storage_fences": list,
 }  # fmt: skip
 _NODE = {
     "memory_mib": int, "cores": int, "role": str, "watchdog_seconds": float, "fence": bool, "on": bool,
@@ -28,6 +29,7 @@ _NODE = {
 _VM = {
     "memory_mib": int, "node": str, "priority": int, "running": bool, "cores": int, "ha_class": str, "tags": list,
     "avoid_tags": list, "networks": list, "cpu_model": str, "groups": list, "local": bool,
+    "pool": str,
 }  # fmt: skip
 _GROUP: dict[str, type] = {"kind": str, "domain": str}
 #: keys whose values are words of the domain

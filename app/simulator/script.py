@@ -31,6 +31,8 @@ COMMANDS: dict[tuple[str, ...], str] = {
     ("fence", "fakes"): "ni", ("cluster", "disarm"): "", ("cluster", "arm"): "", ("cluster", "lift"): "",
     ("node", "confirm-dead"): "n", ("node", "release"): "n",
     ("rolling", "reboot"): "", ("rolling", "stop"): "", ("reboot", "fails"): "n", ("reboot", "works"): "n",
+    ("pool", "fails"): "n", ("pool", "hangs"): "n", ("pool", "lies"): "n", ("pool", "fakes"): "ni",
+    ("pool", "works"): "n",
     ("rest",): "", ("end",): "",
 }  # fmt: skip
 

@@ -10,12 +10,10 @@ from app.domain.actions import (
     CloseIncident,
     CommitPlan,
     EndQuarantine,
-    Fence,
     HoldFence,
     LoadView,
     NoteStep,
     OpenIncident,
-    ReadFence,
     RecordProof,
     SendSignal,
     VoidProof,
@@ -23,6 +21,7 @@ from app.domain.actions import (
 from app.domain.cluster import ClusterView, IncidentPhase, Proof, Step
 from app.domain.cluster_settings import ClusterSettings
 from app.domain.events import FenceAttempted, FenceRead, StoreLost, ViewLoaded, Written
+from app.domain.fence_actions import Fence, ReadFence
 from app.domain.fencing import CONFIRMED, REFUSED, VOID
 from app.domain.vm import Desired
 from tests.domain.make import SEEN_OFF, WHEN, incident, lost, node, spare, up, view, vm

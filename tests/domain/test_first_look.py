@@ -4,10 +4,11 @@ from dataclasses import replace
 
 import pytest
 
-from app.domain.actions import Action, CancelIncident, Fence, HoldFence, NoteStep, ReadFence, RecordProof
+from app.domain.actions import Action, CancelIncident, HoldFence, NoteStep, RecordProof
 from app.domain.cluster import ClusterView, Step
 from app.domain.cluster_settings import ClusterSettings
 from app.domain.events import FenceAttempted, FenceRead, SignalReceived, Written
+from app.domain.fence_actions import Fence, ReadFence
 from app.domain.fencing import LOOKED, VOID
 from app.domain.storm_guard import HELD
 from tests.domain.make import SEEN_OFF, WHEN, incident, lost, node, view, vm

@@ -67,7 +67,7 @@ def _utc(name: str, value: datetime) -> datetime:
 #: A nested value is one JSON column: what an older version does not know it neither reads nor removes; what is missing
 #: is default.
 _HA, _NEEDS, _MIGRATION = TypeAdapter(HaPolicy), TypeAdapter(PlacementNeeds), TypeAdapter(Migration)
-_NODE_LISTS = ("cpu_models", "pools", "networks", "tags")
+_NODE_LISTS = ("cpu_models", "pools", "networks", "tags", "storage_cut")
 
 
 def _read_vm(c: Values) -> Values:

@@ -3,7 +3,19 @@
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import JSON, Column, DateTime, Dialect, Double, Index, Text, TypeDecorator, UniqueConstraint
+from sqlalchemy import (
+    JSON,
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Double,
+    Index,
+    Integer,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
 from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT
 from sqlmodel import Field, SQLModel
 
@@ -132,6 +144,10 @@ class NodeRow(SQLModel, table=True):
     leaving: str
     frozen_until: datetime | None = _time()
     reboot_of: str
+    # with defaults in the database, for a version before this one adds nodes without them
+    storage_cut: Any = Field(default=None, sa_column=Column(JSON(), nullable=False, server_default="[]"))
+    storage_token: int = Field(sa_column=Column(Integer(), nullable=False, server_default="0"))
+    cleaned: bool = Field(sa_column=Column(Boolean(), nullable=False, server_default="0"))
 
 
 class IncidentRow(SQLModel, table=True):

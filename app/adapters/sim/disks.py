@@ -1,5 +1,6 @@
 """Who writes to which VM's volumes, over all simulated nodes: the witness of invariant 1, at most one."""
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
 
@@ -28,6 +29,8 @@ class SimDisks:
     image_lock: bool = True
     raise_violations: bool = True
     violations: list[str] = field(default_factory=list)
+    #: node -> VMs whose volumes it cannot reach: nothing of it is written, and its locks are broken
+    cut_off: Callable[[str, int], bool] = lambda _node, _vm_id: False
     _open: dict[int, set[Writer]] = field(default_factory=dict)
     _writing: dict[int, set[Writer]] = field(default_factory=dict)
     #: copies that a migration brought -> True when their memory is older than the disk
@@ -35,7 +38,7 @@ class SimDisks:
 
     def open(self, vm_id: int, writer: Writer) -> bool:
         """A copy starts. False: the image lock refuses it."""
-        others = self._open.setdefault(vm_id, set()) - {writer}
+        others = self._reaching(vm_id, self._open.setdefault(vm_id, set()) - {writer})
         if others and self.image_lock:
             return False
         self._open[vm_id].add(writer)
@@ -48,11 +51,10 @@ class SimDisks:
 
     def write(self, vm_id: int, writer: Writer) -> None:
         """Its CPUs run from now on. DoubleRun if another copy's do, or if its memory is old."""
-        writers = self._writing.setdefault(vm_id, set())
-        others = writers - {writer}
-        writers.add(writer)
-        if others:
-            self._violated(f"VM {vm_id} is written by {_names(writers)}")
+        self._writing.setdefault(vm_id, set()).add(writer)
+        if self.cut_off(writer.node, vm_id):
+            return
+        self._only_one(vm_id)
         if self._arrived.pop((vm_id, writer), False):
             self._violated(f"VM {vm_id} goes on at {_names({writer})} with memory that is older than its disk")
         for key in self._arrived:
@@ -69,6 +71,19 @@ class SimDisks:
         self._open.get(vm_id, set()).discard(writer)
         self._arrived.pop((vm_id, writer), None)
 
+    def reached_again(self) -> None:
+        """A node is cut off no more: a copy that it kept writes on."""
+        for vm_id in self._writing:
+            self._only_one(vm_id)
+
+    def _only_one(self, vm_id: int) -> None:
+        writers = self.writers(vm_id)
+        if len(writers) > 1:
+            self._violated(f"VM {vm_id} is written by {_names(writers)}")
+
+    def _reaching(self, vm_id: int, writers: set[Writer]) -> set[Writer]:
+        return {w for w in writers if not self.cut_off(w.node, vm_id)}
+
     def _violated(self, text: str) -> None:
         self.violations.append(text)
         if self.raise_violations:
@@ -76,8 +91,8 @@ class SimDisks:
 
     def writers(self, vm_id: int) -> frozenset[Writer]:
         """The copies that can write now."""
-        return frozenset(self._writing.get(vm_id, set()))
+        return frozenset(self._reaching(vm_id, self._writing.get(vm_id, set())))
 
 
-def _names(writers: set[Writer]) -> str:
+def _names(writers: Iterable[Writer]) -> str:
     return " and ".join(sorted(f"{w.node} (generation {w.generation})" for w in writers))

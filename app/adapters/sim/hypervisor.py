@@ -65,6 +65,8 @@ class SimHypervisor:
         if problem:
             raise HypervisorError(f"start VM {spec.vm_id}: {problem}")
         writer = Writer(self.node, spec.generation)
+        if self.disks.cut_off(self.node, spec.vm_id):
+            raise HypervisorError(f"start VM {spec.vm_id}: its pool lets {self.node} open no volume")
         if not self.disks.open(spec.vm_id, writer):
             raise HypervisorError(f"start VM {spec.vm_id}: another process writes to its volume (image lock)")
         self._domains[spec.vm_id] = SimDomain(spec, DomainState.RUNNING, self.now() + self.boot_seconds * self.slow)

@@ -23,7 +23,7 @@ class Bench:
             (directory / node).write_text("on")
             (directory / f"fence_{node}").symlink_to(str(shutil.which("fence_dummy")))
         method = FenceAgent("power", {n: [self._device(n)] for n in NODES})
-        self.round = FenceRehearsal("n1", [*NODES, "n2"], [method], self.store, SimClock(), 300.0)
+        self.round = FenceRehearsal("n1", [*NODES, "n2"], [method], self.store, SimClock(), 300.0, {})
 
     def _device(self, node: str) -> FenceDevice:
         state = str(self._directory / node)
