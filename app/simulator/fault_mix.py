@@ -190,7 +190,7 @@ def rolling_reboot(m: Moment) -> Commands:
 def storage_fault(m: Moment) -> Commands:
     """A node whose power cannot be cut is lost in some way; the pools' fence works, or not."""
     node, back = m.node, m.later
-    wrong = m.random.choice(((), (), ("fails",), ("hangs",), ("lies",)))
+    wrong = m.random.choice(((), (), ("fails",), ("hangs",), ("lies",), ("mute",)))
     gone, here = m.random.choice(((("cut",), ("heal",)), (("freeze",), ("thaw",)), (("power", "off"), ("power", "on"))))
     found = [m.now("fence", "fails", about=(node, "-1")), Command(back + 5, ("fence", "works"), (node,))]
     if wrong:

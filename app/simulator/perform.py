@@ -129,6 +129,8 @@ def _pool(cluster: SimCluster, command: Command) -> None:
                 fence.hangs.add(name)
             case "lies":
                 fence.lies.add(name)
+            case "mute":
+                fence.mute.add(name)
             case "fakes":
                 fence.lies.add(name)
                 fence.false_readings[name] = int(command.about[1])

@@ -32,7 +32,7 @@ COMMANDS: dict[tuple[str, ...], str] = {
     ("node", "confirm-dead"): "n", ("node", "release"): "n",
     ("rolling", "reboot"): "", ("rolling", "stop"): "", ("reboot", "fails"): "n", ("reboot", "works"): "n",
     ("pool", "fails"): "n", ("pool", "hangs"): "n", ("pool", "lies"): "n", ("pool", "fakes"): "ni",
-    ("pool", "works"): "n",
+    ("pool", "works"): "n", ("pool", "mute"): "n",
     ("rest",): "", ("end",): "",
 }  # fmt: skip
 

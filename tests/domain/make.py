@@ -35,9 +35,9 @@ def witness(name: str, **other: Any) -> Node:
 
 def vm(vm_id: int, where: str | None = "n1", generation: int = 1, **other: Any) -> Vm:
     """A VM of 512 MiB that should run there."""
-    facts: dict[str, Any] = {"cores": 1, "memory_mib": 512, "disk_gib": 1, **other}
+    facts: dict[str, Any] = {"cores": 1, "memory_mib": 512, "disk_gib": 1, "pool": "pool", **other}
     return Vm(
-        vm_id, f"vm{vm_id}", 1, "small", image="image", pool="pool", created=WHEN, node=where, generation=generation,
+        vm_id, f"vm{vm_id}", 1, "small", image="image", created=WHEN, node=where, generation=generation,
         **facts,
     )  # fmt: skip
 

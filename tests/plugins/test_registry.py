@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from app.plugin_api import Delivery, Disk, NetworkContext, PathWatch, Pool
+from app.plugin_api import Delivery, Disk, NetworkContext, PathWatch, Pool, StorageClient
 from app.plugin_api.registry import GROUPS, PluginError, Registry
 
 Write = Callable[[str, str], EntryPoint]
@@ -96,6 +96,7 @@ WRONG: Sequence[tuple[str, str, Sequence[str]]] = [
     ("instance", _DRIVER + "StorageDriver('x', Options(path='/'), print)", ["options must be a pydantic model class"]),
     ("loose", "class Any(BaseModel): ...\n" + _DRIVER + "StorageDriver('x', Any, print)", ['have extra="forbid"']),
     ("open", _DRIVER + "StorageDriver('x', Options, None)", ["open must be callable"]),
+    ("fence", _DRIVER + "StorageDriver('x', Options, print, True)", ["fence must be callable", "None where"]),
     ("import_fails", "raise OSError('no library')", ["cannot be imported", "OSError: no library"]),
     ("no_syntax", "def :", ["cannot be imported", "SyntaxError"]),
 ]  # fmt: skip
@@ -249,3 +250,41 @@ def test_every_group_has_its_hook() -> None:
     from app.plugin_api import hookspecs
 
     assert all(callable(getattr(hookspecs, hook)) for hook, _ in GROUPS.values())
+
+
+_FENCE = """
+class Fence:
+    def cut(self, client, token, timeout_seconds): ...
+    def read(self, client, timeout_seconds): return FenceReading(True, f"{client.node} at {client.address} is out")
+    def restore(self, client, token, timeout_seconds): ...
+
+@hookimpl
+def holdfast_storage_driver():
+    return StorageDriver("fenced", Options, lambda o, c: NoPool(), fence=lambda o, c: Fence())
+"""
+
+
+def test_a_pool_may_offer_a_fence_where_all_nodes_share_it(write: Write) -> None:
+    registry = Registry.load([write("fenced", _FENCE), write("good", _GOOD)])
+    fence = registry.storage_fence("fenced", {"path": "/srv"}, name="fast", shared=True)
+    assert fence is not None
+    assert fence.read(StorageClient("n2", "10.0.0.2"), 1.0).said == "n2 at 10.0.0.2 is out"
+    assert registry.storage_fence("fenced", {"path": "/srv"}, name="own", shared=False) is None
+    assert registry.storage_fence("good", {"path": "/srv"}, name="fast", shared=True) is None
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            _FENCE.replace("    def restore(self, client, token, timeout_seconds): ...\n", ""),
+            "Fence, which lacks restore",
+        ),
+        (_FENCE.replace("def cut", "async def cut"), "cut is async"),
+        (_FENCE.replace("o, c: Fence()", "o, c: 1 / 0"), "ZeroDivisionError"),
+    ],
+)
+def test_a_fence_that_is_none_is_refused_at_start(write: Write, text: str, said: str) -> None:
+    registry = Registry.load([write("fenced", text)])
+    with pytest.raises(PluginError, match=f"the fence of pool fast: driver fenced.*{said}"):
+        registry.storage_fence("fenced", {"path": "/srv"}, name="fast", shared=True)

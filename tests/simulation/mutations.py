@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from app.domain import coordinator, coordinator_fencing, coordinator_rules, node_agent_rules
+from app.domain import coordinator, coordinator_fencing, coordinator_rules, coordinator_storage, node_agent_rules
 from app.domain.actions import Action, CommitPlan
 from app.domain.cluster import ClusterView, Incident, IncidentPhase, Proof
 from app.domain.coordinator_settings import CoordinatorSettings
@@ -15,8 +15,9 @@ from app.domain.coordinator_state import CoordinatorState
 from app.domain.node import Node, NodeState
 from app.domain.node_agent_state import NodeAgentSettings, NodeAgentState
 from app.domain.recovery import RecoveryPlan, plan_recovery, plan_waiting
+from app.domain.storage_fencing import pools_of
 from app.domain.vm import Desired, Vm
-from app.engine import execute
+from app.engine import execute, storage_fencing
 from app.ports.store import Transaction
 from app.services import commit_plan, incidents
 from app.simulator.cluster import SimCluster
@@ -190,6 +191,28 @@ def resurrect_the_stopped(patch: pytest.MonkeyPatch) -> None:
     patch.setattr(node_agent_rules, "_one", alive)
 
 
+def believe_the_pool(patch: pytest.MonkeyPatch) -> None:
+    """A pool that took the order to cut a node off counts as having done it: nobody reads it back."""
+    patch.setattr(storage_fencing, "_read", lambda *_: (True, "as told"))
+
+
+def one_pool_is_enough(patch: pytest.MonkeyPatch) -> None:
+    """A node counts as cut off when those pools that can do it have done it."""
+
+    def those_that_can(view: ClusterView, node: str, fences: frozenset[str]) -> tuple[str, ...]:
+        return tuple(sorted(pools_of(view, node) & fences))
+
+    patch.setattr(coordinator_storage, "pools_to_cut", those_that_can)
+
+
+def give_the_storage_back_at_once(patch: pytest.MonkeyPatch) -> None:
+    """A node gets its storage back as soon as its VMs are planned, before it has cleaned itself."""
+    patch.setattr(
+        coordinator_storage, "may_have_it_back", lambda n: bool(n.storage_cut) and n.state is not NodeState.LOST
+    )
+    patch.setattr(storage_fencing, "may_restore", lambda *_: None)
+
+
 #: each bug with the first seed of the default fault mix that finds it; `tests.bench.mutations` searches anew
 FOUND_BY: dict[Mutation, int] = {
     skip_the_proof: 1,
@@ -206,6 +229,8 @@ FOUND_BY: dict[Mutation, int] = {
     give_up_the_unplaced: 1,
     close_too_early: 1,
     resurrect_the_stopped: 3,
+    believe_the_pool: 13,
+    give_the_storage_back_at_once: 102,
 }
 
 

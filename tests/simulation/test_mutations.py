@@ -21,8 +21,11 @@ from tests.simulation.mutations import (
     FOUND_BY,
     Mutation,
     believe_corosync_for_ever,
+    believe_the_pool,
     feed_the_watchdog_always,
     first_found,
+    give_the_storage_back_at_once,
+    one_pool_is_enough,
     proof_at_once,
     resume_on_an_old_reading,
     skip_the_proof,
@@ -131,6 +134,33 @@ def _with_stale_copy() -> str:
         return cluster
 
     return run_with(build, THREE, parse_script("60s end", THREE, "script"), must_settle=True).violation
+
+
+#: neither power nor a watchdog of n3: only the pools can prove it
+FENCED_BY_POOLS = replace(
+    THREE, storage_fences=("pool",), nodes=(*THREE.nodes[:2], replace(THREE.nodes[2], watchdog_seconds=None))
+)
+FROZEN = "1s fence fails n3 -1\n20s freeze n3\n40s thaw n3\n40s pool works n3\n90s end\n"
+
+
+def test_a_pool_that_is_believed_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    lies = "1s pool lies n3\n" + FROZEN
+    assert _story(lies, FENCED_BY_POOLS) == ""
+    believe_the_pool(monkeypatch)
+    assert _still_up(_story(lies, FENCED_BY_POOLS))
+
+
+def test_one_pool_of_two_for_a_proof_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    layout = replace(FENCED_BY_POOLS, vms=(*THREE.vms, VmLayout("vm4", node="n3", pool="plain")))
+    assert _story(FROZEN, layout) == ""
+    one_pool_is_enough(monkeypatch)
+    assert _still_up(_story(FROZEN, layout))
+
+
+def test_storage_that_is_given_back_too_early_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert _story(FROZEN, FENCED_BY_POOLS) == ""
+    give_the_storage_back_at_once(monkeypatch)
+    assert "is written by n" in _story(FROZEN, FENCED_BY_POOLS)
 
 
 def test_a_coordinator_that_trusts_its_memory_after_a_freeze_is_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,6 +14,7 @@ class SimStorageFence:
 
     * `fails`: nodes about which it answers nothing. `hangs`: the same, and whoever asks waits for the time-out.
     * `lies`: nodes whose cut it takes and does not carry out: reading gives that away.
+    * `mute`: nodes whose cut it carries out and then cannot say so.
     * `false_readings`: node -> how many of its next readings say "cut", whatever is true. `faked`: of which that was.
     """
 
@@ -22,6 +23,7 @@ class SimStorageFence:
     fails: set[str] = field(default_factory=set)
     hangs: set[str] = field(default_factory=set)
     lies: set[str] = field(default_factory=set)
+    mute: set[str] = field(default_factory=set)
     false_readings: dict[str, int] = field(default_factory=dict)
     faked: set[str] = field(default_factory=set)
     _cut: dict[str, int] = field(default_factory=dict)
@@ -36,6 +38,8 @@ class SimStorageFence:
     def read(self, client: StorageClient, timeout_seconds: float) -> FenceReading:
         """See `StorageFence.read`."""
         self._must_answer(client.node, timeout_seconds)
+        if client.node in self.mute:
+            raise StorageError(f"{self.pool}: how it has {client.node} cannot be read")
         off = self.is_cut(client.node)
         if self.false_readings.get(client.node, 0):
             self.false_readings[client.node] -= 1
@@ -54,7 +58,7 @@ class SimStorageFence:
 
     def works(self, node: str) -> None:
         """The end of all that goes wrong."""
-        for wrong in (self.fails, self.hangs, self.lies):
+        for wrong in (self.fails, self.hangs, self.lies, self.mute):
             wrong.discard(node)
         self.false_readings.pop(node, None)
 

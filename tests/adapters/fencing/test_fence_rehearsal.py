@@ -7,8 +7,11 @@ import pytest
 
 from app.adapters.fencing import FenceAgent, FenceDevice
 from app.adapters.sim.clock import SimClock
+from app.adapters.sim.storage_fence import SimStorageFence
 from app.adapters.sim.store import MemoryStore
+from app.domain.node import Node, NodeRole
 from app.engine.fence_rehearsal import FenceRehearsal, first_round_seconds
+from app.ports.storage_fence import StorageClient
 
 NODES = ("n1", "n2", "n3")
 
@@ -74,3 +77,22 @@ def test_the_nodes_begin_at_moments_of_their_own() -> None:
     moments = {first_round_seconds(f"n{i}", 300.0) for i in range(1, 21)}
     assert len(moments) > 15
     assert all(0 <= m < 300 for m in moments)
+
+
+def test_the_fences_of_the_pools_are_read_too() -> None:
+    store, fence = MemoryStore(), SimStorageFence("fast")
+    store.run(lambda tx: [tx.nodes.add(Node(0, n, f"10.0.0.{n[1:]}")) for n in NODES])
+    store.run(lambda tx: tx.nodes.add(Node(0, "w1", "10.0.0.9", NodeRole.WITNESS)))
+    check = FenceRehearsal("n1", [], [], store, SimClock(), 300.0, {"fast": fence})
+    fence.fails.add("n3")
+    check()
+    rows = store.run(lambda tx: tx.fence_checks.where())
+    assert {(c.node, c.method): (c.works, c.said) for c in rows} == {
+        ("n2", "storage:fast"): (True, "n2 is let in"),
+        ("n3", "storage:fast"): (False, "fast: no answer about n3 within 10 s"),
+    }
+    fence.fails.clear()
+    fence.cut(StorageClient("n2", "10.0.0.2"), 1, 1.0)
+    check()
+    rows = store.run(lambda tx: tx.fence_checks.where(node="n2"))
+    assert [(c.works, c.said) for c in rows] == [(True, "n2 is cut off")]
