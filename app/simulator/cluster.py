@@ -229,7 +229,10 @@ class SimCluster:
 
     def cut_off(self, name: str, vm_id: int) -> bool:
         """True while that node can write nothing to the volumes of that VM."""
-        fence = self.storage_fences.get(self.layout.vms[vm_id - 1].pool)
+        pools = [v.pool for v in self.layout.vms[vm_id - 1 : vm_id]] or [
+            "pool"
+        ]  # one that a customer made has no layout
+        fence = self.storage_fences.get(pools[0])
         return fence is not None and fence.is_cut(name)
 
     # -- inside
