@@ -2,6 +2,9 @@
 
 import sqlalchemy as sa
 from alembic import op
+from sqlalchemy.dialects import mysql
+
+TEXT = sa.Text().with_variant(mysql.LONGTEXT(), "mysql")
 
 revision = "0003"
 down_revision = "0002"
@@ -12,7 +15,7 @@ depends_on = None
 def upgrade() -> None:
     """The defaults are for the rows that are there, and for those that a version before this one adds."""
     with op.batch_alter_table("nodes") as nodes:
-        nodes.add_column(sa.Column("storage_cut", sa.JSON(), nullable=False, server_default="[]"))
+        nodes.add_column(sa.Column("storage_cut", TEXT, nullable=False, server_default="[]"))
         nodes.add_column(sa.Column("storage_token", sa.Integer(), nullable=False, server_default="0"))
         nodes.add_column(sa.Column("cleaned", sa.Boolean(), nullable=False, server_default="0"))
 

@@ -67,7 +67,7 @@ def _utc(name: str, value: datetime) -> datetime:
 #: A nested value is one JSON column: what an older version does not know it neither reads nor removes; what is missing
 #: is default.
 _HA, _NEEDS, _MIGRATION = TypeAdapter(HaPolicy), TypeAdapter(PlacementNeeds), TypeAdapter(Migration)
-_NODE_LISTS = ("cpu_models", "pools", "networks", "tags", "storage_cut")
+_NODE_LISTS = ("cpu_models", "pools", "networks", "tags")
 
 
 def _read_vm(c: Values) -> Values:
@@ -106,12 +106,20 @@ def _write_incident(v: Values) -> Values:
 def _read_node(c: Values) -> Values:
     lists = {name: tuple(c[name]) for name in _NODE_LISTS}
     losses = tuple(datetime.fromisoformat(at) for at in c["losses"])
-    return {**c, **lists, "losses": losses, "role": NodeRole(c["role"]), "state": NodeState(c["state"])}
+    return {
+        **c,
+        **lists,
+        "storage_cut": tuple(json.loads(c["storage_cut"] or "[]")),
+        "losses": losses,
+        "role": NodeRole(c["role"]),
+        "state": NodeState(c["state"]),
+    }
 
 
 def _write_node(v: Values) -> Values:
     losses = [_utc("losses", at).isoformat() for at in v["losses"]]
-    return {**v, **{name: list(v[name]) for name in _NODE_LISTS}, "losses": losses}
+    lists = {name: list(v[name]) for name in _NODE_LISTS}
+    return {**v, **lists, "losses": losses, "storage_cut": json.dumps(v["storage_cut"])}
 
 
 def _read_group(c: Values) -> Values:

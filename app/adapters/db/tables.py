@@ -145,7 +145,7 @@ class NodeRow(SQLModel, table=True):
     frozen_until: datetime | None = _time()
     reboot_of: str
     # with defaults in the database, for a version before this one adds nodes without them
-    storage_cut: Any = Field(default=None, sa_column=Column(JSON(), nullable=False, server_default="[]"))
+    storage_cut: str = Field(sa_column=Column(_LONG, nullable=False, server_default="[]"))
     storage_token: int = Field(sa_column=Column(Integer(), nullable=False, server_default="0"))
     cleaned: bool = Field(sa_column=Column(Boolean(), nullable=False, server_default="0"))
 
