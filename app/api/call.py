@@ -22,6 +22,7 @@ from app.services.load_view import current_settings
 from app.services.record_audit import record_audit
 from app.services.refusals import Unauthorized
 from app.services.repeat_request import OPERATORS, answer_to, keep_answer, kept_answer
+from app.services.stamp_request import stamped
 
 log = structlog.get_logger(__name__)
 
@@ -127,7 +128,7 @@ class Call:
             kept = kept_answer(tx, owner, key, self._sha256())
             if kept is not None:
                 return _Outcome(kept.status_code, kept.body)
-        done = work(tx, caller, self._parse(kind))
+        done = work(stamped(tx, self._request.state.correlation_id), caller, self._parse(kind))
         if key is not None:
             # The texts of tokens and secrets are stored nowhere, so not here either: a repeat gets null.
             shown = {**(done.body or {}), **dict.fromkeys(done.secret)}

@@ -5,6 +5,7 @@ import sys
 import typer
 
 from app.cli import (
+    audit,
     cluster,
     cluster_backup,
     cluster_doctor,
@@ -49,6 +50,7 @@ main.add_typer(placement.app, name="placement")
 main.add_typer(node.app, name="node")
 main.add_typer(incident.app, name="incident")
 main.add_typer(event.app, name="event")
+main.add_typer(audit.app, name="audit")
 main.add_typer(image.app, name="image")
 main.add_typer(plan.app, name="plan")
 main.add_typer(token.app, name="token")

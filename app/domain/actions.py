@@ -45,11 +45,12 @@ class StartVm:
 
 @dataclass(frozen=True, slots=True)
 class StopVm:
-    """ACPI: ask the guest; HARD: destroy at once -> VmWorkDone("stop")."""
+    """ACPI: ask the guest; HARD: destroy at once -> VmWorkDone("stop"). `correlation_id`: why, for the log."""
 
     vm_id: int
     generation: int
     mode: StopMode
+    correlation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,11 +81,12 @@ class ResumeVm:
 
 @dataclass(frozen=True, slots=True)
 class ResetVm:
-    """ACPI: ask the guest to reboot; HARD: the reset button -> VmWorkDone("reset")."""
+    """ACPI: ask the guest to reboot; HARD: the reset button -> VmWorkDone("reset"). `correlation_id` as in StopVm."""
 
     vm_id: int
     generation: int
     mode: StopMode
+    correlation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -182,7 +182,7 @@ def _wanted(
         actions.append(ResumeVm(vm.id, vm.generation, not_after))
         return _work(state, vm.id, "resume")
     if vm.resets_wanted > _resets(state, vm):
-        actions.append(ResetVm(vm.id, vm.generation, vm.reset_mode))
+        actions.append(ResetVm(vm.id, vm.generation, vm.reset_mode, vm.correlation_id))
         return _work(state, vm.id, "reset")
     return state
 
@@ -227,7 +227,7 @@ def _stop(
         return _destroy(state, fact, "is wanted off", actions)
     if now - state.acpi_at.get(vm.id, now - settings.acpi_repeat_seconds) < settings.acpi_repeat_seconds:
         return state
-    actions.append(StopVm(vm.id, fact.generation, mode))
+    actions.append(StopVm(vm.id, fact.generation, mode, vm.correlation_id))
     return _work(replace(state, acpi_at={**state.acpi_at, vm.id: now}), vm.id, "stop")
 
 

@@ -85,6 +85,7 @@ class ApiAction:
     progress: int = 0
     error_code: str = ""
     error_message: str = ""
+    correlation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +150,7 @@ class ClusterEvent:
     text: str
     node: str = ""
     vm_id: int | None = None
+    correlation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -141,6 +141,8 @@ class Vm:
     local: bool = False
     #: the node that a recovery took it from; empty where it is at home
     home: str = ""
+    #: the request or the incident (`incident-17`) that last changed what is wanted of it
+    correlation_id: str = ""
 
     @property
     def next_generation(self) -> int:

@@ -20,16 +20,17 @@ log = structlog.get_logger(__name__)
 
 def vm_work(action: do.Action, ports: AgentPorts) -> Sequence[Event]:
     """Do it and say how it ended."""
+    request = ""
     match action:
         case do.StartVm(vm):
-            name, vm_id, generation = "start", vm.id, vm.generation
+            name, vm_id, generation, request = "start", vm.id, vm.generation, vm.correlation_id
         case do.MigrateVm(vm):
-            name, vm_id, generation = "migrate", vm.id, vm.generation
+            name, vm_id, generation, request = "migrate", vm.id, vm.generation, vm.correlation_id
         case do.AbortMove(vm_id, generation):
             name = "abort"
         case do.RemoveVm(vm):
-            name, vm_id, generation = "remove", vm.id, vm.generation
-        case do.StopVm(vm_id, generation):
+            name, vm_id, generation, request = "remove", vm.id, vm.generation, vm.correlation_id
+        case do.StopVm(vm_id, generation, _, request):
             name = "stop"
         case do.DestroyVm(vm_id, generation):
             name = "destroy"
@@ -37,18 +38,24 @@ def vm_work(action: do.Action, ports: AgentPorts) -> Sequence[Event]:
             name = "pause"
         case do.ResumeVm(vm_id, generation):
             name = "resume"
-        case do.ResetVm(vm_id, generation):
+        case do.ResetVm(vm_id, generation, _, request):
             name = "reset"
         case _:
             raise TypeError(f"not work on a VM: {action}")
+    with structlog.contextvars.bound_contextvars(**({"correlation_id": request} if request else {})):
+        error = _tried(action, ports, name, vm_id)
+    return (VmWorkDone(vm_id, generation, name, error),)
+
+
+def _tried(action: do.Action, ports: AgentPorts, name: str, vm_id: int) -> str:
+    """What went wrong; empty when it is done."""
     try:
-        error = _do(action, ports)
+        return _do(action, ports)
     except (HypervisorError, StorageError, StoreUnavailable, Conflict) as failed:
-        error = str(failed) or type(failed).__name__
+        return str(failed) or type(failed).__name__
     except Exception as defect:
         log.exception("unexpected failure", work=name, vm=vm_id)
-        error = f"{type(defect).__name__}: {defect}"
-    return (VmWorkDone(vm_id, generation, name, error),)
+        return f"{type(defect).__name__}: {defect}"
 
 
 def _do(action: do.Action, ports: AgentPorts) -> str:
@@ -100,6 +107,7 @@ def _start(vm: Vm, not_after: float, ports: AgentPorts) -> str:
         kernel=kernel,
         initrd=initrd,
         cmdline=image.cmdline,
+        correlation_id=vm.correlation_id,
     )
     # The last look at the clock before the point of no return: a process that was stopped for a while must not
     # go on with what it had read before.

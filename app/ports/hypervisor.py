@@ -55,6 +55,8 @@ class DomainSpec:
     cmdline: str = ""
     console_log: str = ""
     labels: dict[str, str] = field(default_factory=dict)
+    #: the request or incident that this start follows from; empty: none is known
+    correlation_id: str = ""
 
 
 @dataclass(frozen=True, slots=True)

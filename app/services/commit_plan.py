@@ -71,7 +71,8 @@ def _assign(tx: Transaction, plan: RecoveryPlan, a: Assignment, incident: Incide
     part_of = incident.id if incident else vm.incident_id
     home = "" if vm.home == a.node else vm.home or plan.node or (vm.node or "" if not vm.given_up else "")
     moved = replace(no_longer_moving(vm), node=a.node, generation=a.generation, unplaced_reason="", failed_nodes=failed)
-    tx.vms.save(replace(moved, incident_id=part_of, home=home))
+    cause = f"incident-{part_of}" if part_of is not None else vm.correlation_id
+    tx.vms.save(replace(moved, incident_id=part_of, home=home, correlation_id=cause))
     step = Step(now, "assigned", a.why, vm_id=vm.id, node=a.node)
     if incident is None:
         _write_down(tx, vm, part_of, step)

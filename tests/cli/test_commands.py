@@ -130,3 +130,16 @@ def test_the_program_itself_starts_without_the_daemons_parts(live: LiveApi) -> N
     )
     assert refused.returncode == REFUSED
     assert refused.stderr == "holdfast: there is no VM 'nobody' in this project\n"
+
+
+def test_the_audit_log_in_pages(operator: Shell) -> None:
+    for number in range(3):
+        operator.run("token", "create", f"audited-{number}", "--scope", "metrics")
+    newest = operator.json("audit", "list", "--limit", "2")
+    assert [row["path"] for row in newest] == ["/admin/v1/tokens"] * 2
+    older = operator.json("audit", "list", "--limit", "2", "--page", "2")
+    assert max(row["id"] for row in older) < min(row["id"] for row in newest)
+    (shown,) = operator.json("audit", "list", "--correlation-id", newest[0]["correlation_id"])
+    assert shown["details"]["scope"] == "metrics"
+    assert "POST /admin/v1/tokens" in operator.run("audit", "list", "--limit", "1")
+    assert "hf_" not in operator.run("audit", "list", "--limit", "50"), "no token's text is written down"

@@ -37,7 +37,8 @@ def test_a_newcomer_has_a_server_after_a_minute(tmp_path: Path) -> None:
             base_url=f"http://127.0.0.1:{port}", headers={"Authorization": f"Bearer {tokens['project_token']}"}
         ) as http:
             _until(lambda: _answers(http), "an answer")
-            made = http.post("/v1/servers", json={"name": "hello", "server_type": "small", "image": "empty"})
+            wanted = {"name": "hello", "server_type": "small", "image": "empty"}
+            made = http.post("/v1/servers", json=wanted, headers={"X-Correlation-Id": "order-17"})
             assert made.status_code == 201, made.text
             path = f"/v1/servers/{made.json()['server']['id']}"
             _until(lambda: http.get(path).json()["server"]["status"] == "running", "the server to run")
@@ -46,7 +47,11 @@ def test_a_newcomer_has_a_server_after_a_minute(tmp_path: Path) -> None:
     finally:
         process.send_signal(signal.SIGTERM)
         assert process.wait(20) == 0, log.read_text()
-    assert tokens["project_token"] in log.read_text(), "the token is printed"
+    said = log.read_text()
+    assert tokens["project_token"] in said, "the token is printed"
+    of_order = [line for line in said.splitlines() if "correlation_id=order-17" in line]
+    assert any("event=request" in line and "path=/v1/servers" in line for line in of_order), "the API's line"
+    assert any('event="domain started"' in line and "vm=1" in line for line in of_order), "the agent's line"
 
 
 def _tokens(file: Path, process: "subprocess.Popen[bytes]") -> dict[str, str]:

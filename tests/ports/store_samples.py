@@ -77,6 +77,7 @@ def full_vm() -> Vm:
         migration=Migration(13, "node-3", ODD, NOW, 42, ODD, 2, ODD),
         local=True,
         home="node-9",
+        correlation_id="incident-3",
     )
 
 
@@ -128,7 +129,7 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
         Image(0, "least", "local", "/images/y", 1, NOW),
     ),
     "actions": (
-        ApiAction(0, 7, "create", 3, ActionStatus.ERROR, NOW, LATER, 50, "no_space", LONG),
+        ApiAction(0, 7, "create", 3, ActionStatus.ERROR, NOW, LATER, 50, "no_space", LONG, "corr-1"),
         ApiAction(0, 7, "create", 3, ActionStatus.RUNNING, NOW),
     ),
     "idempotency": (
@@ -144,7 +145,7 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
         OutboxMessage(0, 3, "msg_2", "vm.started", "{}", NOW),
     ),
     "epochs": (Epoch(0, 3, "node-1", NOW, 99), Epoch(0, 4, "")),
-    "events": (ClusterEvent(0, NOW, "path.switched", LONG, "node-1", 3), ClusterEvent(0, NOW, "x", "")),
+    "events": (ClusterEvent(0, NOW, "path.switched", LONG, "node-1", 3, "corr-1"), ClusterEvent(0, NOW, "x", "")),
     "paths": (
         NodePath(0, "node-1", "10.99.0.1", "ib0", True, False, NOW, ODD, 0.123456789012345),
         NodePath(0, "node-1", "10.99.0.1", "eth1", False, True, NOW),

@@ -8,13 +8,14 @@ from app.adapters.sim.store import MemoryStore
 from app.domain.cluster import IncidentPhase, Proof
 from app.domain.errors import Conflict
 from app.domain.node import Node, NodeState
-from app.domain.recovery import RecoveryPlan
+from app.domain.recovery import Assignment, RecoveryPlan
 from app.services.commit_plan import commit_plan
 from app.services.disarm_cluster import arm_cluster, disarm_cluster
 from app.services.epoch import win_epoch
 from app.services.incidents import cancel_incident, hold_fence, open_incident, record_proof, void_proof
 from app.services.quarantine import end_quarantine
 from app.services.rejoin_node import rejoin_node
+from tests.domain.make import vm
 
 NOW = datetime(2026, 5, 1, tzinfo=UTC)
 OFF = Proof("power", "status off")
@@ -120,3 +121,15 @@ def test_a_quarantined_node_rejoins_only_after_its_time(store: MemoryStore) -> N
     store.run(lambda tx: end_quarantine(tx, 1, "n3", NOW + timedelta(minutes=122)))
     store.run(lambda tx: rejoin_node(tx, "n3", NOW))
     assert _n3(store).state is NodeState.ONLINE
+
+
+def test_what_a_recovery_moves_names_the_incident(store: MemoryStore) -> None:
+    lost = vm(0, "n3", 4, correlation_id="shop-order-17")
+    vm_id = store.run(lambda tx: tx.vms.add(lost)).id
+    _lose(store)
+    store.run(lambda tx: record_proof(tx, 1, "n3", OFF, NOW))
+    plan = RecoveryPlan("n3", (Assignment(vm_id, "n1", 5, "it has room"),))
+    store.run(lambda tx: commit_plan(tx, 1, plan, NOW))
+    moved = store.run(lambda tx: tx.vms.get(vm_id))
+    assert moved is not None
+    assert (moved.node, moved.correlation_id) == ("n1", f"incident-{moved.incident_id}")

@@ -15,6 +15,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT
 from sqlmodel import Field, SQLModel
@@ -48,6 +49,11 @@ _LONG = Text().with_variant(LONGTEXT(), "mysql")
 
 def _time(*, nullable: bool = True) -> Any:
     return Field(default=None, sa_column=Column(UtcDateTime(), nullable=nullable))
+
+
+def _later_text() -> Any:
+    """A name that came with a later version: rows of the version before get the default."""
+    return Field(default="", sa_column_kwargs={"server_default": text("''")})
 
 
 def _json() -> Any:
@@ -116,6 +122,7 @@ class VmRow(SQLModel, table=True):
     migration: Any = _json()
     local: bool
     home: str
+    correlation_id: str = _later_text()
 
 
 class NodeRow(SQLModel, table=True):
@@ -225,6 +232,7 @@ class ActionRow(SQLModel, table=True):
     progress: int
     error_code: str
     error_message: str = _text()
+    correlation_id: str = _later_text()
 
 
 class IdempotencyRow(SQLModel, table=True):
@@ -287,6 +295,7 @@ class EventRow(SQLModel, table=True):
     text: str = _text()
     node: str
     vm_id: int | None
+    correlation_id: str = _later_text()
 
 
 class PathRow(SQLModel, table=True):
@@ -326,7 +335,7 @@ class AuditRow(SQLModel, table=True):
     method: str
     path: str = _text()
     status_code: int
-    correlation_id: str
+    correlation_id: str = Field(index=True)
     details: Any = _json()
 
 

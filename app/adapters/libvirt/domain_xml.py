@@ -33,7 +33,7 @@ def build_domain(spec: DomainSpec, host: HostChoices) -> str:
         _text(domain, "title", spec.name)
         metadata = etree.SubElement(domain, "metadata")
         identity = Identity(spec.vm_id, spec.generation)
-        metadata.append(metadata_element(identity, spec.node, spec.labels))
+        metadata.append(metadata_element(identity, spec.node, spec.labels, spec.correlation_id))
         _text(domain, "memory", str(spec.memory_mib)).set("unit", "MiB")
         _text(domain, "vcpu", str(spec.cores)).set("placement", "static")
         domain.append(_sysinfo(spec))

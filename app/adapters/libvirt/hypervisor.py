@@ -241,6 +241,7 @@ class LibvirtHypervisor:
         try:
             with self._own() as session, session.calling(what) as connection:
                 yield connection
+            log.info("done", work=what)
         except HypervisorUnavailable:
             raise
         except HypervisorError as error:

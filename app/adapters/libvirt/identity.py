@@ -32,12 +32,14 @@ def domain_uuid(vm_id: int) -> str:
     return str(uuid.uuid5(_UUIDS, str(vm_id)))
 
 
-def metadata_element(identity: Identity, node: str, labels: dict[str, str]) -> etree._Element:
-    """`<holdfast:vm id= generation= node=>`, one `label` child for each label."""
+def metadata_element(identity: Identity, node: str, labels: dict[str, str], request: str = "") -> etree._Element:
+    """`<holdfast:vm id= generation= node= request=>`, one `label` child for each label. `request`: a correlation id."""
     vm = etree.Element(f"{{{METADATA_URI}}}vm", nsmap={METADATA_PREFIX: METADATA_URI})
     vm.set("id", str(identity.vm_id))
     vm.set("generation", str(identity.generation))
     vm.set("node", node)
+    if request:
+        vm.set("request", request)
     for key, value in sorted(labels.items()):
         etree.SubElement(vm, f"{{{METADATA_URI}}}label", name=key, value=value)
     return vm

@@ -36,12 +36,20 @@ def list_events(
 
 @router.get("/audit")
 def list_audit(
-    call: OperatorCall, paging: PageWanted, project_id: _RowId = None, token_id: _RowId = None, sort: Sort = None
+    call: OperatorCall,
+    paging: PageWanted,
+    project_id: _RowId = None,
+    token_id: _RowId = None,
+    correlation_id: Annotated[str, Query(max_length=64)] = "",
+    sort: Sort = None,
 ) -> JSONResponse:
     """Every write that a known token asked for, the refused ones too; the newest first."""
 
     def work(tx: Transaction, _: Caller) -> JSONResponse:
-        equals: dict[str, object] = {k: v for k, v in (("project_id", project_id), ("token_id", token_id)) if v}
+        equals: dict[str, object] = {
+            "project_id": project_id, "token_id": token_id, "correlation_id": correlation_id,
+        }  # fmt: skip
+        equals = {k: v for k, v in equals.items() if v}
         field, descending = parse_sort(sort, ("id", "at"), "id:desc")[0]
         page = tx.audit.page(page=paging.page, per_page=paging.per_page, sort=field, descending=descending, **equals)
         return paging.answer("audit", [shapes.plain(a) for a in page.rows], page.total)

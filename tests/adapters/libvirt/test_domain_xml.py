@@ -135,3 +135,11 @@ def test_the_schema_of_libvirt_has_every_element(tmp_path: Path) -> None:
     for spec, host in CASES.values():
         document = etree.fromstring(build_domain(spec, host))
         assert schema.validate(document), schema.error_log
+
+
+def test_the_domain_names_the_request_that_it_follows_from() -> None:
+    text = build_domain(replace(SPEC, correlation_id="shop-order-17"), KVM)
+    ours = etree.fromstring(text).find("metadata")
+    assert ours is not None
+    assert ours[0].get("request") == "shop-order-17"
+    assert read_metadata(etree.tostring(ours[0], encoding="unicode")) == Identity(17, 3)
