@@ -7,6 +7,7 @@ is started again, for its watchdog waits.
 import threading
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ from app.adapters.system.service_notify import ServiceNotify
 from app.adapters.system.workers import ThreadWorkers
 from app.adapters.watchdog.device import DeviceWatchdog, NoWatchdog, OpenedByFirstFeed, timeout_kept
 from app.config import Config, method_of_level
+from app.domain.errors import StaleEpoch
 from app.domain.events import DomainChanged, MembershipChanged
 from app.domain.node import NodeRole
 from app.engine.agent_loop import Agent
@@ -54,8 +56,10 @@ from app.ports.store import Store
 from app.ports.watchdog import Watchdog
 from app.services.bootstrap_cloud import bootstrap_cloud
 from app.services.deliver_outbox import deliver_due
+from app.services.remind_disarmed import remind_disarmed
 from app.services.report_observed import NodeFacts
 from app.services.report_paths import changed, report_paths
+from app.services.route_delivery import ByScheme
 
 log = structlog.get_logger(__name__)
 
@@ -153,6 +157,14 @@ def build_metrics(config: Config, hypervisor: Hypervisor, watchdog: MeasuredWatc
     return AgentFile(Path(config.state_dir) / AGENT_METRICS, sources)
 
 
+def build_delivery(config: Config, registry: Registry) -> Delivery:
+    """Webhooks by the configured plugin, and mail where there is a mail server."""
+    hooks = config.webhooks
+    web = registry.billing(hooks.driver, {"allow_private_targets": hooks.allow_private_targets})
+    mail = {"mailto": registry.billing("mail", config.notify.mail)} if config.notify.mail else {}
+    return ByScheme({"http": web, "https": web, **mail})
+
+
 def node_facts(config: Config, watchdog_seconds: float | None) -> NodeFacts:
     """What this node says about itself."""
     node = config.node
@@ -214,14 +226,13 @@ class AgentProcess:
         self._agent = Agent(ports, self._inbox, lead, config.node_agent_settings)
         context = NetworkContext(config.node.name, lambda kind, text: log.info(text, kind=kind))
         self._watches = [registry.network(n.driver, n.options, context) for n in config.networks]
-        delivery = registry.billing(
-            config.webhooks.driver, {"allow_private_targets": config.webhooks.allow_private_targets}
-        )
+        delivery = build_delivery(config, registry)
         self._side: tuple[Periodic, ...] = (
             Periodic("layout", 2.0, follower),
             build_rehearsal(config, fence_methods, storage_fences, self._store, self._clock),
             Periodic("paths", 0.5, PathReporter(config.node.name, self._store, self._clock, self._watches)),
             Periodic("metrics", METRICS_SECONDS, build_metrics(config, self._hypervisor, self._watchdog)),
+            Periodic("reminder", 30.0, lambda: self._remind(config.notify.disarmed_seconds)),
             Periodic("deliveries", 0.5, lambda: self._deliver(delivery, config.webhooks.delays_seconds)),
         )
         self._stop = threading.Event()
@@ -256,6 +267,12 @@ class AgentProcess:
     def _deliver(self, delivery: Delivery, delays_seconds: Sequence[float]) -> None:
         if self._agent.coordinator.leading:
             deliver_due(self._store, delivery, self._clock, delays_seconds)
+
+    def _remind(self, disarmed_seconds: float) -> None:
+        epoch, now = self._agent.coordinator.epoch, self._clock.utc()
+        if epoch is not None:
+            with suppress(StaleEpoch):
+                self._store.run(lambda tx: remind_disarmed(tx, epoch, disarmed_seconds, now))
 
 
 class SeenMembers:

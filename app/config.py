@@ -160,6 +160,17 @@ class WebhooksSection(_Section):
     delays_seconds: tuple[float, ...] = (0, 5, 300, 1800, 7200, 18000, 36000, 50400, 72000, 86400)
 
 
+class NotifySection(_Section):
+    """What operators are told beside events: see docs/monitoring.md.
+
+    `mail`: the options of the plugin `mail`; empty: no mail. `disarmed_seconds`: automation that stays disarmed for so
+    long is told once.
+    """
+
+    mail: dict[str, object] = {}
+    disarmed_seconds: float = Field(3600.0, gt=0)
+
+
 class Config(_Section):
     """The whole file."""
 
@@ -175,6 +186,7 @@ class Config(_Section):
     networks: tuple[NetworkSection, ...] = ()
     api: ApiSection = ApiSection()
     webhooks: WebhooksSection = WebhooksSection()
+    notify: NotifySection = NotifySection()
     state_dir: str = "/var/lib/holdfast"
 
     @property

@@ -15,6 +15,7 @@ from app.cli import (
     incident,
     lab,
     node,
+    notify,
     placement,
     plan,
     rolling,
@@ -51,6 +52,7 @@ main.add_typer(node.app, name="node")
 main.add_typer(incident.app, name="incident")
 main.add_typer(event.app, name="event")
 main.add_typer(audit.app, name="audit")
+main.add_typer(notify.app, name="notify")
 main.add_typer(image.app, name="image")
 main.add_typer(plan.app, name="plan")
 main.add_typer(token.app, name="token")

@@ -16,6 +16,7 @@ from app.domain.records import OutboxMessage, WebhookEndpoint
 from app.ports.billing import Delivery, DeliveryResult
 from app.ports.clock import Clock
 from app.ports.store import Store, Transaction
+from app.services.emit_event import TEST
 
 #: a share of each delay that is drawn at random, so that a receiver that comes back is not flooded
 JITTER = 0.1
@@ -72,7 +73,7 @@ def record_delivery(
         return
     asked_seconds = min(result.retry_after_seconds or 0.0, RETRY_AFTER_SECONDS_MAX)
     next_try = None
-    if attempts < len(delays_seconds):
+    if attempts < len(delays_seconds) and message.kind != TEST:
         delay = delays_seconds[attempts] * random.uniform(1 - JITTER, 1 + JITTER)  # noqa: S311
         next_try = now + timedelta(seconds=max(delay, asked_seconds))
     tx.outbox.save(replace(message, attempts=attempts, next_try=next_try, last_error=result.error))

@@ -12,9 +12,11 @@ from app.ports.store import Transaction
 KINDS = (
     "vm.started", "vm.stopped", "vm.recovered", "vm.unplaced", "vm.deleted", "node.failed", "node.returned",
     "path.switched", "vm.crashed", "vm.panicked", "vm.hung", "vm.restarted", "vm.io_error",
-    "node.quarantined", "node.released", "path.switched", "storm_guard.held", "fence_device.failed",
-    "fence_device.recovered", "cluster.disarmed", "cluster.armed",
+    "node.quarantined", "node.released", "storm_guard.held", "fence_device.failed",
+    "fence_device.recovered", "cluster.disarmed", "cluster.armed", "cluster.still_disarmed", "incident.closed",
 )  # fmt: skip
+#: sent to one endpoint when an operator asks for it, and tried once
+TEST = "notify.test"
 #: Standard Webhooks 1.0.0 asks for less than 20 kB
 _BODY_MAX_BYTES = 20_000
 _KEEP_CHARACTERS = (4000, 1000, 250, 60)
@@ -29,7 +31,7 @@ def emit_event(
     """
     if kind not in KINDS:
         raise ValueError(f"there is no event {kind}")
-    body = _body(kind, data, now)
+    body = event_body(kind, data, now)
     for endpoint in tx.endpoints.where(disabled=False):
         if endpoint.project_id not in (None, project_id) or (endpoint.events and kind not in endpoint.events):
             continue
@@ -37,7 +39,7 @@ def emit_event(
         tx.outbox.add(OutboxMessage(0, endpoint.id, webhook_id, kind, body, now, next_try=now))
 
 
-def _body(kind: str, data: Mapping[str, object], now: datetime) -> str:
+def event_body(kind: str, data: Mapping[str, object], now: datetime) -> str:
     """The JSON. Texts in `data` are shortened until it fits: telling must not undo what it tells."""
     for keep in (None, *_KEEP_CHARACTERS):
         short = {key: value[:keep] if isinstance(value, str) else value for key, value in data.items()}

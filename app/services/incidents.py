@@ -123,3 +123,6 @@ def close_incident(tx: Transaction, epoch: int, incident_id: int, now: datetime)
     outcome = f"{sum(v.verified for v in vms)} VMs verified up"
     closed = replace(incident, phase=incident.after("finished"), closed_at=now, outcome=outcome)
     add_steps(tx, closed, [Step(now, "closed", outcome, node=incident.node)])
+    took = round((now - incident.opened_at).total_seconds(), 3)
+    data = {"node": incident.node, "incident": incident_id, "outcome": outcome, "took_seconds": took}
+    emit_event(tx, "incident.closed", data, now)

@@ -1,6 +1,7 @@
 """An operator says where events are delivered."""
 
 import base64
+import re
 import secrets
 from dataclasses import replace
 from urllib.parse import urlsplit
@@ -11,6 +12,8 @@ from app.ports.store import Transaction
 from app.services.emit_event import KINDS
 
 URL_MAX = 2000
+#: one plain address: no list, no headers, nothing that a mail program would take apart
+_ADDRESS = re.compile(r"[A-Za-z0-9.!#$&'*+/=^_`{|}~-]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)*")
 
 
 def add_endpoint(tx: Transaction, endpoint: WebhookEndpoint) -> WebhookEndpoint:
@@ -49,10 +52,17 @@ def _check(tx: Transaction, endpoint: WebhookEndpoint) -> None:
         raise InvalidInput("events", f"there are no events {', '.join(unknown)}; there are {', '.join(KINDS)}")
     if endpoint.project_id is not None and tx.projects.get(endpoint.project_id) is None:
         raise InvalidInput("project", f"there is no project with the id {endpoint.project_id}")
+    url = endpoint.url
+    if not _usable(url) or len(url) > URL_MAX or not url.isprintable() or " " in url:
+        web = f"an http or https URL of at most {URL_MAX} characters, without a password"
+        raise InvalidInput("url", f"must be {web}, or mailto: and one address")
+
+
+def _usable(text: str) -> bool:
+    if text.startswith("mailto:"):
+        return _ADDRESS.fullmatch(text.removeprefix("mailto:")) is not None
     try:
-        url = urlsplit(endpoint.url)
-        usable = url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0 and not url.username
+        url = urlsplit(text)
+        return url.scheme in ("http", "https") and bool(url.hostname) and url.port != 0 and not url.username
     except ValueError:
-        usable = False
-    if not usable or len(endpoint.url) > URL_MAX or not endpoint.url.isprintable() or " " in endpoint.url:
-        raise InvalidInput("url", f"must be an http or https URL of at most {URL_MAX} characters, without a password")
+        return False

@@ -23,7 +23,7 @@ from app.setup.parts import build_membership, build_store
 from app.setup.steps import Step
 
 #: sections of holdfast.toml that a new node gets as the inviting one has them
-SHARED = ("recovery", "fence_devices", "pools", "webhooks")
+SHARED = ("recovery", "fence_devices", "pools", "webhooks", "notify")
 MEMBERSHIP_SECONDS = 5.0
 
 

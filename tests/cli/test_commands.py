@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +11,11 @@ import pytest
 from typer.testing import CliRunner
 
 from app.adapters.sim.store import MemoryStore
+from app.adapters.system.clock import SystemClock
 from app.cli.main import main
+from app.domain.records import OutboxMessage, WebhookEndpoint
+from app.ports.billing import DeliveryResult
+from app.services.deliver_outbox import deliver_due
 from tests.api.live import IMAGE, PLAN, LiveApi
 
 REFUSED, USAGE, UNREACHABLE = 1, 2, 3
@@ -143,3 +148,51 @@ def test_the_audit_log_in_pages(operator: Shell) -> None:
     assert shown["details"]["scope"] == "metrics"
     assert "POST /admin/v1/tokens" in operator.run("audit", "list", "--limit", "1")
     assert "hf_" not in operator.run("audit", "list", "--limit", "50"), "no token's text is written down"
+
+
+class Post:
+    """Delivers to everybody but one."""
+
+    def deliver(self, message: OutboxMessage, endpoint: WebhookEndpoint, at_unix: int) -> DeliveryResult:
+        refused = "broken" in endpoint.url
+        return DeliveryResult(not refused, "550 no such user" if refused else "")
+
+
+def test_operators_say_who_is_told_and_try_it(live: LiveApi, operator: Shell) -> None:
+    assert "nobody to tell" in operator.run("notify", "test", code=REFUSED)
+    assert "is told of node.failed" in operator.run("notify", "add", "mailto:ops@example.org")
+    assert "mailto: and one address" in operator.run("notify", "add", "ops@example.org", code=REFUSED)
+    assert operator.json("notify", "add", "mailto:broken@example.org", "--event", "vm.unplaced")["webhook"][
+        "events"
+    ] == ["vm.unplaced"]
+    hook = operator.run("notify", "add", "https://hook.example/", "--all")
+    assert "everything" in hook
+    assert "whsec_" in hook
+    listed = operator.run("notify", "list")
+    assert "mailto:ops@example.org" in listed
+    assert "whsec_" not in listed
+    rows = operator.json("notify", "list")
+    stop = threading.Event()
+
+    def deliver() -> None:
+        while not stop.wait(0.05):
+            deliver_due(live.store, Post(), SystemClock(), (0.0, 300.0))
+
+    coordinator = threading.Thread(target=deliver)
+    coordinator.start()
+    try:
+        said = operator.run("notify", "test", code=REFUSED)
+        assert said == "holdfast: not delivered to mailto:broken@example.org\n"
+        assert "delivered" in operator.run("notify", "test", str(rows[0]["id"]))
+    finally:
+        stop.set()
+        coordinator.join()
+    for row in rows:
+        operator.run("notify", "remove", str(row["id"]))
+    assert operator.json("notify", "list") == []
+
+
+def test_a_test_that_nobody_carries_is_said(operator: Shell) -> None:
+    made = operator.json("notify", "add", "mailto:ops@example.org")["webhook"]["id"]
+    operator.run("notify", "test", str(made), "--timeout", "1", code=REFUSED)
+    operator.run("notify", "remove", str(made))

@@ -14,6 +14,7 @@ from app.domain.records import WebhookEndpoint
 from app.ports.store import Transaction
 from app.services.replay_message import replay_message
 from app.services.save_endpoint import add_endpoint, change_endpoint, find_endpoint, remove_endpoint
+from app.services.try_endpoint import try_endpoint
 
 router = APIRouter(prefix="/admin/v1", tags=["webhooks"])
 _Id = Annotated[int, Path(ge=1, le=2**53 - 1)]
@@ -80,6 +81,17 @@ def delete_webhook(call: OperatorCall, webhook_id: _Id) -> Response:
     def work(tx: Transaction, _: Caller, __: NoBody) -> Done:
         remove_endpoint(tx, webhook_id)
         return Done(None, 204, details={"webhook": str(webhook_id)})
+
+    return call.write(NoBody, work)
+
+
+@router.post("/webhooks/{webhook_id}/test", status_code=201)
+def test_webhook(call: OperatorCall, webhook_id: _Id) -> Response:
+    """Deliver a test event to it, once; its row in the outbox then says what came of it."""
+
+    def work(tx: Transaction, caller: Caller, _: NoBody) -> Done:
+        row = try_endpoint(tx, webhook_id, caller.token.name, call.now)
+        return Done({"message": shapes.message(row)}, 201, details={"webhook": str(webhook_id)})
 
     return call.write(NoBody, work)
 
