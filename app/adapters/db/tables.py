@@ -1,77 +1,12 @@
 """The tables. One class per kind of row; `mapping` turns them into the domain's frozen values and back."""
 
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
-from sqlalchemy import (
-    JSON,
-    Boolean,
-    Column,
-    DateTime,
-    Dialect,
-    Double,
-    Index,
-    Integer,
-    Text,
-    TypeDecorator,
-    UniqueConstraint,
-    text,
-)
-from sqlalchemy.dialects.mysql import DATETIME, LONGTEXT
+from sqlalchemy import Boolean, Column, Index, Integer, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
-
-class UtcDateTime(TypeDecorator[datetime]):
-    """Aware datetimes in UTC with microseconds. MariaDB's plain DATETIME would cut them off."""
-
-    impl = DateTime
-    cache_ok = True
-
-    def load_dialect_impl(self, dialect: Dialect) -> Any:
-        """DATETIME(6) on MariaDB."""
-        return dialect.type_descriptor(DATETIME(fsp=6) if dialect.name == "mysql" else DateTime())
-
-    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Naive times are refused: nobody knows what they mean."""
-        if value is None:
-            return None
-        if value.tzinfo is None:
-            raise ValueError(f"{value!r} has no time zone")
-        return value.astimezone(UTC).replace(tzinfo=None)
-
-    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:  # noqa: ARG002
-        """Aware again."""
-        return None if value is None else value.replace(tzinfo=UTC)
-
-
-_LONG = Text().with_variant(LONGTEXT(), "mysql")
-
-
-def _time(*, nullable: bool = True) -> Any:
-    return Field(default=None, sa_column=Column(UtcDateTime(), nullable=nullable))
-
-
-def _later_text() -> Any:
-    """A name that came with a later version: rows of the version before get the default."""
-    return Field(default="", sa_column_kwargs={"server_default": text("''")})
-
-
-def _json() -> Any:
-    return Field(default=None, sa_column=Column(JSON(), nullable=False))
-
-
-def _text() -> Any:
-    return Field(default="", sa_column=Column(_LONG, nullable=False))
-
-
-def _double() -> Any:
-    """MariaDB's FLOAT has 24 bits."""
-    return Field(default=None, sa_column=Column(Double(), nullable=True))
-
-
-def _number() -> Any:
-    return Field(sa_column=Column(Double(), nullable=False))
-
+from app.adapters.db.columns import LONG, double, json_column, later_text, number, text_column, time_column
 
 #: Texts compare as in Python, also on MariaDB: case and trailing spaces count. Ids are never given twice.
 _OPTIONS = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_nopad_bin", "sqlite_autoincrement": True}
@@ -93,7 +28,7 @@ class VmRow(SQLModel, table=True):
     disk_gib: int
     image: str
     pool: str
-    created: datetime = _time(nullable=False)
+    created: datetime = time_column(nullable=False)
     desired: str
     stop_mode: str
     locked: bool
@@ -105,24 +40,24 @@ class VmRow(SQLModel, table=True):
     observed_power: str
     observed_generation: int
     observed_node: str
-    observed_verified_at: datetime | None = _time()
-    observed_error: str = _text()
+    observed_verified_at: datetime | None = time_column()
+    observed_error: str = text_column()
     observed_resets_done: int
     observed_ended: str
     observed_ends: int
     observed_ends_in_a_row: int
-    unplaced_reason: str = _text()
+    unplaced_reason: str = text_column()
     incident_id: int | None = Field(default=None, index=True)
-    failed_nodes: Any = _json()
-    labels: Any = _json()
-    user_data: str = _text()
-    ha: Any = _json()
-    needs: Any = _json()
+    failed_nodes: Any = json_column()
+    labels: Any = json_column()
+    user_data: str = text_column()
+    ha: Any = json_column()
+    needs: Any = json_column()
     migrating_to: str | None = Field(default=None, index=True)
-    migration: Any = _json()
+    migration: Any = json_column()
     local: bool
     home: str
-    correlation_id: str = _later_text()
+    correlation_id: str = later_text()
 
 
 class NodeRow(SQLModel, table=True):
@@ -137,22 +72,22 @@ class NodeRow(SQLModel, table=True):
     cores: int
     rack: str
     maintenance: bool
-    watchdog_seconds: float | None = _double()
+    watchdog_seconds: float | None = double()
     boot_id: str
-    health: str = _text()
+    health: str = text_column()
     placements: int
-    cpu_models: Any = _json()
-    pools: Any = _json()
-    networks: Any = _json()
-    tags: Any = _json()
+    cpu_models: Any = json_column()
+    pools: Any = json_column()
+    networks: Any = json_column()
+    tags: Any = json_column()
     evacuating: bool
-    losses: Any = _json()
-    quarantined_until: datetime | None = _time()
+    losses: Any = json_column()
+    quarantined_until: datetime | None = time_column()
     leaving: str
-    frozen_until: datetime | None = _time()
+    frozen_until: datetime | None = time_column()
     reboot_of: str
     # with defaults in the database, for a version before this one adds nodes without them
-    storage_cut: str = Field(sa_column=Column(_LONG, nullable=False, server_default="[]"))
+    storage_cut: str = Field(sa_column=Column(LONG, nullable=False, server_default="[]"))
     storage_token: int = Field(sa_column=Column(Integer(), nullable=False, server_default="0"))
     cleaned: bool = Field(sa_column=Column(Boolean(), nullable=False, server_default="0"))
 
@@ -163,12 +98,12 @@ class IncidentRow(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     node: str = Field(index=True)
     phase: str = Field(index=True)
-    opened_at: datetime = _time(nullable=False)
-    closed_at: datetime | None = _time()
+    opened_at: datetime = time_column(nullable=False)
+    closed_at: datetime | None = time_column()
     proof_method: str | None
-    proof_saw: str | None = Field(default=None, sa_column=Column(_LONG, nullable=True))
-    outcome: str = _text()
-    steps: str = _text()
+    proof_saw: str | None = Field(default=None, sa_column=Column(LONG, nullable=True))
+    outcome: str = text_column()
+    steps: str = text_column()
 
 
 class ProjectRow(SQLModel, table=True):
@@ -187,8 +122,8 @@ class TokenRow(SQLModel, table=True):
     sha256: str
     scope: str
     project_id: int | None
-    created: datetime = _time(nullable=False)
-    expires: datetime | None = _time()
+    created: datetime = time_column(nullable=False)
+    expires: datetime | None = time_column()
 
 
 class PlanRow(SQLModel, table=True):
@@ -199,7 +134,7 @@ class PlanRow(SQLModel, table=True):
     cores: int
     memory_mib: int
     disk_gib: int
-    description: str = _text()
+    description: str = text_column()
 
 
 class ImageRow(SQLModel, table=True):
@@ -208,12 +143,12 @@ class ImageRow(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     name: str
     pool: str
-    path: str = _text()
+    path: str = text_column()
     disk_gib: int
-    created: datetime = _time(nullable=False)
-    kernel: str = _text()
-    initrd: str = _text()
-    cmdline: str = _text()
+    created: datetime = time_column(nullable=False)
+    kernel: str = text_column()
+    initrd: str = text_column()
+    cmdline: str = text_column()
     memory_min_mib: int
     os_flavor: str
     os_version: str
@@ -227,12 +162,12 @@ class ActionRow(SQLModel, table=True):
     command: str
     vm_id: int
     status: str
-    started: datetime = _time(nullable=False)
-    finished: datetime | None = _time()
+    started: datetime = time_column(nullable=False)
+    finished: datetime | None = time_column()
     progress: int
     error_code: str
-    error_message: str = _text()
-    correlation_id: str = _later_text()
+    error_message: str = text_column()
+    correlation_id: str = later_text()
 
 
 class IdempotencyRow(SQLModel, table=True):
@@ -243,18 +178,18 @@ class IdempotencyRow(SQLModel, table=True):
     key: str
     request_sha256: str
     status_code: int
-    body: str = _text()
-    created: datetime = _time(nullable=False)
+    body: str = text_column()
+    created: datetime = time_column(nullable=False)
 
 
 class EndpointRow(SQLModel, table=True):
     __tablename__ = "endpoints"
     __table_args__ = _table()
     id: int | None = Field(default=None, primary_key=True)
-    url: str = _text()
+    url: str = text_column()
     secret: str
     project_id: int | None
-    events: Any = _json()
+    events: Any = json_column()
     disabled: bool
 
 
@@ -268,12 +203,12 @@ class OutboxRow(SQLModel, table=True):
     endpoint_id: int
     webhook_id: str
     kind: str
-    body: str = _text()
-    created: datetime = _time(nullable=False)
+    body: str = text_column()
+    created: datetime = time_column(nullable=False)
     attempts: int
-    next_try: datetime | None = _time()
-    delivered_at: datetime | None = _time()
-    last_error: str = _text()
+    next_try: datetime | None = time_column()
+    delivered_at: datetime | None = time_column()
+    last_error: str = text_column()
 
 
 class EpochRow(SQLModel, table=True):
@@ -282,7 +217,7 @@ class EpochRow(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     epoch: int
     holder: str
-    since: datetime | None = _time()
+    since: datetime | None = time_column()
     writes: int
 
 
@@ -290,12 +225,12 @@ class EventRow(SQLModel, table=True):
     __tablename__ = "events"
     __table_args__ = _table()
     id: int | None = Field(default=None, primary_key=True)
-    at: datetime = _time(nullable=False)
+    at: datetime = time_column(nullable=False)
     kind: str = Field(index=True)
-    text: str = _text()
+    text: str = text_column()
     node: str
     vm_id: int | None
-    correlation_id: str = _later_text()
+    correlation_id: str = later_text()
 
 
 class PathRow(SQLModel, table=True):
@@ -307,9 +242,9 @@ class PathRow(SQLModel, table=True):
     name: str
     up: bool
     active: bool
-    changed: datetime = _time(nullable=False)
-    reason: str = _text()
-    latency_ms: float | None = _double()
+    changed: datetime = time_column(nullable=False)
+    reason: str = text_column()
+    latency_ms: float | None = double()
 
 
 class FenceCheckRow(SQLModel, table=True):
@@ -320,23 +255,23 @@ class FenceCheckRow(SQLModel, table=True):
     method: str
     checked_from: str
     works: bool
-    said: str = _text()
-    checked_at: datetime = _time(nullable=False)
-    since: datetime = _time(nullable=False)
+    said: str = text_column()
+    checked_at: datetime = time_column(nullable=False)
+    since: datetime = time_column(nullable=False)
 
 
 class AuditRow(SQLModel, table=True):
     __tablename__ = "audit"
     __table_args__ = _table()
     id: int | None = Field(default=None, primary_key=True)
-    at: datetime = _time(nullable=False)
+    at: datetime = time_column(nullable=False)
     token_id: int | None
     project_id: int | None
     method: str
-    path: str = _text()
+    path: str = text_column()
     status_code: int
     correlation_id: str = Field(index=True)
-    details: Any = _json()
+    details: Any = json_column()
 
 
 class GroupRow(SQLModel, table=True):
@@ -347,8 +282,8 @@ class GroupRow(SQLModel, table=True):
     name: str
     kind: str
     domain: str
-    labels: Any = _json()
-    created: datetime | None = _time()
+    labels: Any = json_column()
+    created: datetime | None = time_column()
 
 
 class SettingsRow(SQLModel, table=True):
@@ -357,21 +292,21 @@ class SettingsRow(SQLModel, table=True):
     id: int | None = Field(default=None, primary_key=True)
     armed: bool
     disarmed_by: str
-    disarmed_reason: str = _text()
-    disarmed_at: datetime | None = _time()
+    disarmed_reason: str = text_column()
+    disarmed_at: datetime | None = time_column()
     strategy: str
     guarantee: int
-    memory_overcommit: float = _number()
-    cpu_overcommit: float = _number()
-    storm_share: float = _number()
+    memory_overcommit: float = number()
+    cpu_overcommit: float = number()
+    storm_share: float = number()
     quarantine_losses: int
-    quarantine_window_seconds: float = _number()
-    quarantine_seconds: float = _number()
+    quarantine_window_seconds: float = number()
+    quarantine_seconds: float = number()
     migrations_max: int
     migrations_per_node_max: int
     starts_max: int
     rebalance: bool
-    storm_lifted_until: datetime | None = _time()
+    storm_lifted_until: datetime | None = time_column()
 
 
 class LayoutRow(SQLModel, table=True):
@@ -381,7 +316,7 @@ class LayoutRow(SQLModel, table=True):
     version: int
     name: str
     token_milliseconds: int
-    members: Any = _json()
+    members: Any = json_column()
     next_id: int
 
 
@@ -390,13 +325,13 @@ class RollingRow(SQLModel, table=True):
     __table_args__ = _table()
     id: int | None = Field(default=None, primary_key=True)
     state: str
-    pending: Any = _json()
-    rebooted: Any = _json()
+    pending: Any = json_column()
+    rebooted: Any = json_column()
     node: str
     step: str
     boot_id: str
-    started: datetime | None = _time()
-    since: datetime | None = _time()
+    started: datetime | None = time_column()
+    since: datetime | None = time_column()
     forced: bool
-    said: str = _text()
+    said: str = text_column()
     turns: int
