@@ -26,7 +26,7 @@ from app.adapters.metrics.agent_file import AgentFile, read_agent_file
 from app.adapters.metrics.watchdog import MeasuredWatchdog
 from app.adapters.single.membership import SingleNodeMembership
 from app.adapters.system.clock import SystemClock
-from app.adapters.system.health import DiskCheck
+from app.adapters.system.health import DiskCheck, pool_directories
 from app.adapters.system.machine import SystemdMachine, boot_id, cores, memory_mib
 from app.adapters.system.no_hypervisor import NoHypervisor
 from app.adapters.system.service_notify import ServiceNotify
@@ -204,8 +204,7 @@ class AgentProcess:
         self._hypervisor = build_hypervisor(config)
         self._workers = ThreadWorkers(logged(self._inbox.put_all))
         self._watchdog = MeasuredWatchdog(build_watchdog(config), self._clock.monotonic)
-        directories = {"state directory": Path(config.state_dir)}
-        directories |= {f"pool {p.name}": Path(str(p.options["path"])) for p in config.pools if "path" in p.options}
+        pools, holding = pool_directories((p.name, p.driver, p.options) for p in config.pools)
         fence_methods, storage_fences = build_fence_methods(config), build_storage_fences(config, registry)
         ports = AgentPorts(
             facts=node_facts(config, self._watchdog.timeout_seconds),
@@ -217,7 +216,7 @@ class AgentProcess:
             fence_methods=fence_methods,
             pools=build_pools(config, registry),
             workers=self._workers,
-            check_health=DiskCheck(directories),
+            check_health=DiskCheck({"state directory": Path(config.state_dir), **pools}, holding),
             placement=registry.placement_advice(),
             machine=SystemdMachine() if config.node.reboot_by_agent else None,
             storage_fences=storage_fences,

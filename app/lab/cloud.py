@@ -24,11 +24,14 @@ class Tokens:
 class Cloud:
     """The API of a running lab. Reads are tried again while the gateway looks for a node that lives."""
 
-    def __init__(self, base_url: str, tokens: Tokens, *, patience_seconds: float = 20) -> None:
+    def __init__(
+        self, base_url: str, tokens: Tokens, *, patience_seconds: float = 20,
+        transport: httpx.BaseTransport | None = None,
+    ) -> None:  # fmt: skip
         self.base_url = base_url
         self.tokens = tokens
         self._patience_seconds = patience_seconds
-        self._http = httpx.Client(base_url=base_url, timeout=10)
+        self._http = httpx.Client(base_url=base_url, timeout=10, transport=transport)
 
     def close(self) -> None:
         """Give up the connections."""

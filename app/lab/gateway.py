@@ -1,4 +1,4 @@
-"""From the host into the cluster: a port on 127.0.0.1 that forwards to the API socket of a node that answers.
+"""From the host into the cluster: a port on 127.0.0.1 that forwards to the API of a node that answers.
 
 Every half second each node's API is asked GET /readyz; a connection goes to a node that was ready, else to one that
 answered at all, else to any that takes it. So it survives the death of a node, and a frozen one is left alone.
@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 
 from app.lab.paths import API_SOCKET_IN_NODE, LabPaths
@@ -16,25 +18,26 @@ from app.lab.state import write_json
 CHECK_EVERY_SECONDS = 0.5
 CHECK_TIMEOUT_SECONDS = 1.0
 READY, ANSWERS, UNKNOWN = 0, 1, 2
+#: connects to one node's API
+Door = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 
 
 class Gateway:
-    """`sockets`: the nodes' API sockets on the host, in order of preference."""
+    """`doors`: the nodes' APIs, in order of preference."""
 
-    def __init__(self, sockets: list[Path]) -> None:
-        self._sockets = sockets
-        self._rank = dict.fromkeys(sockets, UNKNOWN)
+    def __init__(self, doors: list[Door]) -> None:
+        self._doors = doors
+        self._ranks = [UNKNOWN] * len(doors)
 
     async def check_forever(self) -> None:
         while True:
-            ranks = await asyncio.gather(*(self._check(path) for path in self._sockets))
-            self._rank = dict(zip(self._sockets, ranks, strict=True))
+            self._ranks = await asyncio.gather(*map(self._check, self._doors))
             await asyncio.sleep(CHECK_EVERY_SECONDS)
 
-    async def _check(self, path: Path) -> int:
+    async def _check(self, door: Door) -> int:
         try:
             async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
-                reader, writer = await asyncio.open_unix_connection(path)
+                reader, writer = await door()
                 try:
                     writer.write(b"GET /readyz HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")
                     status = await reader.readline()
@@ -45,9 +48,9 @@ class Gateway:
         return READY if b" 200 " in status else ANSWERS if status else UNKNOWN
 
     async def serve(self, client_reader: asyncio.StreamReader, client_writer: asyncio.StreamWriter) -> None:
-        for path in sorted(self._sockets, key=lambda path: self._rank[path]):
+        for number in sorted(range(len(self._doors)), key=lambda number: self._ranks[number]):
             try:
-                reader, writer = await asyncio.wait_for(asyncio.open_unix_connection(path), 1)
+                reader, writer = await asyncio.wait_for(self._doors[number](), 1)
             except (OSError, TimeoutError):
                 continue
             await asyncio.gather(_copy(client_reader, writer), _copy(reader, client_writer))
@@ -72,7 +75,8 @@ async def _copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> N
 
 
 async def _run(paths: LabPaths, nodes: list[str]) -> None:
-    gateway = Gateway([paths.node(node).inside(API_SOCKET_IN_NODE) for node in nodes])
+    sockets = (paths.node(node).inside(API_SOCKET_IN_NODE) for node in nodes)
+    gateway = Gateway([partial(asyncio.open_unix_connection, socket) for socket in sockets])
     server = await asyncio.start_server(gateway.serve, "127.0.0.1", 0)
     write_json(paths.host / "gateway.json", {"port": server.sockets[0].getsockname()[1]})
     await gateway.check_forever()

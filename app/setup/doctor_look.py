@@ -16,7 +16,7 @@ import httpx
 from app.adapters.cluster_files import pki, places
 from app.adapters.cluster_files.layout_json import MalformedLayout, layout_from_text
 from app.adapters.fencing.run_agent import run_agent
-from app.adapters.system.health import DiskCheck
+from app.adapters.system.health import DiskCheck, pool_directories
 from app.config import Config, ConfigError, load_config
 from app.domain.layout import Layout, Member
 from app.ports.store import StoreUnavailable, Transaction
@@ -107,13 +107,12 @@ def _layout(machine: Machine) -> Layout | None:
 
 
 def _by_config(machine: Machine, config: Config) -> dict[str, Any]:
-    directories = {f"pool {p.name}": machine.place(Path(str(p.options["path"]))) for p in config.pools
-                   if "path" in p.options}  # fmt: skip
+    pools, holding = pool_directories((p.name, p.driver, p.options) for p in config.pools)
     libvirt_socket = machine.place(Path("/run/libvirt/libvirt-sock"))
     return {
         "watchdog_wanted": config.watchdog.path,
         "fences": {d.node: fence_complaint(d.command, d.options) for d in config.fence_devices},
-        "pools": DiskCheck(directories)(),
+        "pools": DiskCheck({name: machine.place(path) for name, path in pools.items()}, holding)(),
         "libvirt_error": _refusal(libvirt_socket),
         "kvm": config.libvirt.domain_type != "kvm" or machine.place(Path("/dev/kvm")).exists(),
     }

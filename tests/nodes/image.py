@@ -6,6 +6,7 @@ nobody uses here, no documentation. Nothing of the product is in the image.
 """
 
 import hashlib
+import re
 import shutil
 import subprocess
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ def _build(home: Path, image: NodeImage, packages: tuple[str, ...], suite: str) 
     log = home / "mmdebstrap.log"
     with log.open("w") as out:
         done = subprocess.run(
-            ["mmdebstrap", *options, suite, str(root), *_sources()], stdout=out, stderr=out, check=False
+            ["mmdebstrap", *options, suite, str(root), *_sources(suite)], stdout=out, stderr=out, check=False
         )
     if done.returncode != 0:
         raise RuntimeError(f"mmdebstrap failed, see {log}: {log.read_text()[-2000:]}")
@@ -98,10 +99,11 @@ def _build(home: Path, image: NodeImage, packages: tuple[str, ...], suite: str) 
     part.rename(image.disk)
 
 
-def _sources() -> list[str]:
-    """The host's own apt sources, whatever mirror it uses."""
+def _sources(suite: str) -> list[str]:
+    """The host's own apt sources of that Debian, whatever mirror it uses; not those of others' packages."""
     listed = [Path("/etc/apt/sources.list"), *sorted(Path("/etc/apt/sources.list.d").glob("*"))]
-    return [str(f) for f in listed if f.is_file() and f.suffix in (".list", ".sources")]
+    files = [f for f in listed if f.is_file() and f.suffix in (".list", ".sources")]
+    return [str(f) for f in files if re.search(rf"(?<![\w-]){suite}(?!\w)", f.read_text(encoding="utf-8"))]
 
 
 def _tune(root: Path, image: NodeImage) -> None:
@@ -129,11 +131,7 @@ def _tune(root: Path, image: NodeImage) -> None:
     write("etc/hosts", f"127.0.0.1 localhost\n{hosts}")
     write("etc/fstab", "/dev/vda / ext4 noatime 0 1\n")
     write("etc/resolv.conf", "")
-    # The kernel's command line sets the addresses; networkd must leave them alone.
-    write(
-        "etc/systemd/network/10-keep.network",
-        "[Match]\nName=eth*\n[Network]\nKeepConfiguration=yes\n[Link]\nUnmanaged=yes\n",
-    )
+    # The addresses come with the kernel's command line: systemd-network-generator(8) makes networkd's files of it.
     for listed in (root / "etc/apt/sources.list.d").glob("*"):
         listed.unlink()
     write("etc/apt/sources.list", "")

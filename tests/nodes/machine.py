@@ -26,6 +26,11 @@ _APPEND = (
 )
 
 
+#: the block device whose file keeps the snapshots
+DISK = "disk"
+_SNAPSHOT_SECONDS = 120
+
+
 class Machine:
     """Node `number` of a rack. Its disk is a layer over the image and outlives a power cut."""
 
@@ -33,6 +38,7 @@ class Machine:
         self.rack, self.image, self.number, self.memory_mib = rack, image, number, memory_mib
         self.name = f"node{number}"
         self.address = f"10.77.0.{10 + number}"
+        self.storage_address = f"10.77.1.{10 + number}"
         self.directory = rack.directory / self.name
         self.directory.mkdir(parents=True, exist_ok=True)
         self.disk = self.directory / "disk.qcow2"
@@ -40,14 +46,14 @@ class Machine:
 
     # -- power
 
-    def power_on(self) -> None:
-        """Start QEMU; nothing waits for the guest."""
+    def power_on(self, *options: str) -> None:
+        """Start QEMU, with more options if need be; nothing waits for the guest."""
         if self.is_on:
             return
         if not self.disk.exists():
             run("qemu-img", "create", "-q", "-f", "qcow2", "-F", "qcow2", "-b", str(self.image.disk), str(self.disk))
         self._qmp_socket.unlink(missing_ok=True)
-        done = subprocess.run(self.rack.inside(*self._qemu()), capture_output=True, text=True, check=False)
+        done = subprocess.run(self.rack.inside(*self._qemu(), *options), capture_output=True, text=True, check=False)
         if done.returncode != 0:
             raise NodeError(f"{self.name}: QEMU does not start: {done.stderr}")
 
@@ -93,18 +99,46 @@ class Machine:
                     raise NodeError(f"{self.name}: {command}: {answer['error']['desc']}")
         return answer["return"]
 
+    # -- snapshots: the whole machine, memory and disk, as it was at that moment
+
+    def save(self, tag: str) -> None:
+        """Into its own disk's file. It stands still meanwhile; see `zombie` for keeping several in step."""
+        self._job("snapshot-save", tag)
+
+    def load(self, tag: str) -> None:
+        """Become what it was, powered on if need be, and stand still until `zombie(on=False)`."""
+        self.power_off()
+        self.power_on("-S")
+        self._job("snapshot-load", tag)
+
+    def _job(self, command: str, tag: str) -> None:
+        self.qmp(command, **{"job-id": tag, "tag": tag, "vmstate": DISK, "devices": [DISK]})
+
+        def status() -> dict[str, str]:
+            return next(dict(job) for job in self.qmp("query-jobs") if job["id"] == tag)
+
+        until(lambda: status()["status"] == "concluded", f"{self.name}: {command}", _SNAPSHOT_SECONDS, 0.1)
+        error = status().get("error")
+        self.qmp("job-dismiss", id=tag)
+        if error:
+            raise NodeError(f"{self.name}: {command}: {error}")
+
     # -- inside
 
     def ssh(self, command: str, *, check: bool = True, timeout_seconds: float = 300, stdin: bytes | None = None) -> str:
         """Run a shell line on the node as root; its stdout."""
         done = subprocess.run(
-            self.rack.inside("ssh", *self._ssh_options, f"root@{self.address}", command),
+            self.ssh_words(command),
             input=stdin if stdin is not None else b"", capture_output=True, timeout=timeout_seconds, check=False,
         )  # fmt: skip
         if check and done.returncode != 0:
             said = (done.stderr + done.stdout).decode(errors="replace")[-3000:]
             raise NodeError(f"{self.name}: `{command}` ended with {done.returncode}: {said}")
         return done.stdout.decode(errors="replace")
+
+    def ssh_words(self, command: str) -> list[str]:
+        """The words that run a shell line on the node as root."""
+        return self.rack.inside("ssh", *self._ssh_options, f"root@{self.address}", command)
 
     def works(self, command: str, *, timeout_seconds: float = 30) -> bool:
         """True when the line ends with 0; False also when the node does not answer."""
@@ -142,6 +176,11 @@ class Machine:
     def _qmp_socket(self) -> Path:
         return self.directory / "qmp"
 
+    @property
+    def events_socket(self) -> Path:
+        """A second monitor, for one who listens: see `Resets`."""
+        return self.directory / "events"
+
     def _pid(self) -> int | None:
         try:
             return int(self._pid_file.read_text())
@@ -166,11 +205,11 @@ class Machine:
             "-cpu", CPU, "-smp", "1", "-m", str(self.memory_mib), "-nodefaults", "-display", "none", "-no-user-config",
             "-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd),
             "-append", _APPEND.format(name=self.name) + addresses,
-            "-drive", f"file={self.disk},if=none,id=d0,cache=unsafe,discard=unmap",
+            "-drive", f"file={self.disk},if=none,id=d0,node-name={DISK},cache=unsafe,discard=unmap",
             "-device", "virtio-blk-pci,drive=d0",
             "-device", "virtio-rng-pci", "-device", "i6300esb,id=wd0", "-action", "watchdog=reset",
             "-serial", f"file:{self.directory}/console.log", "-qmp", f"unix:{self._qmp_socket},server=on,wait=off",
-            "-pidfile", str(self._pid_file), "-daemonize",
+            "-qmp", f"unix:{self.events_socket},server=on,wait=off", "-pidfile", str(self._pid_file), "-daemonize",
         ]  # fmt: skip
         for b in range(BRIDGES):
             tap = f"tap,id=n{b},ifname={tap_name(n, b)},script=no,downscript=no"

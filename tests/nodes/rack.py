@@ -28,6 +28,7 @@ class Rack:
 
     def up(self) -> None:
         """Make the namespace, its bridges and a tap for every node and bridge."""
+        self.directory.mkdir(parents=True, exist_ok=True)
         run("ip", "netns", "add", self.namespace)
         self.ip("link", "set", "lo", "up")
         for b in range(BRIDGES):
@@ -68,9 +69,25 @@ class Rack:
         self._processes.append(process)
         return process
 
+    def end(self, process: "subprocess.Popen[bytes]") -> None:
+        """End one that `start` began."""
+        process.kill()
+        process.wait()
+        self._processes.remove(process)
+
+    def listens(self, address: str, port: int) -> bool:
+        """Somebody takes TCP connections there."""
+        words = self.inside("ss", "-Hltn", "src", f"{address}:{port}")
+        return bool(subprocess.run(words, capture_output=True, check=True).stdout.strip())
+
     def plug(self, node: int, bridge: int, *, on: bool) -> None:
         """Plug a cable in, or pull it: the guest's carrier goes with it."""
         self.ip("link", "set", tap_name(node, bridge), "up" if on else "down")
+
+    def plug_all(self, node: int) -> None:
+        """All its cables are in."""
+        for bridge in range(BRIDGES):
+            self.plug(node, bridge, on=True)
 
 
 def tap_name(node: int, bridge: int) -> str:

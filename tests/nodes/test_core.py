@@ -1,0 +1,72 @@
+"""The main job on real nodes: installed by apt, six VMs, one node dies, its VMs run on the others, it comes back."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from tests.nodes.cluster import Cluster
+from tests.nodes.machine import Machine
+
+pytestmark = [pytest.mark.nodes, pytest.mark.nodes_core, pytest.mark.timeout(1200)]
+
+
+@dataclass(frozen=True)
+class Death:
+    """`lost`: generation by id of the VMs that ran there. `incident` is closed."""
+
+    machine: Machine
+    lost: dict[int, int]
+    incident: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def six(cluster: Cluster) -> dict[int, str]:
+    """Name by id."""
+    with cluster.steps.step("six VMs verified up"):
+        return cluster.create([f"vm{n}" for n in range(1, 7)])
+
+
+@pytest.fixture(scope="module")
+def death(cluster: Cluster, six: dict[int, str]) -> Death:
+    """The power of the node with most VMs is cut; all of them are verified elsewhere."""
+    victim = cluster.fullest()
+    lost = cluster.on(victim)
+    cut_at = datetime.now(UTC)
+    cluster.machine(victim).power_off()
+    incident = cluster.recovered(victim, lost)
+    for what, seconds in _milestones(incident, cut_at):
+        cluster.steps.add(f"after {victim}'s power was cut: {what}", seconds)
+    return Death(cluster.machine(victim), lost, incident)
+
+
+def _milestones(incident: dict[str, Any], cut_at: datetime) -> Iterable[tuple[str, float]]:
+    """When each kind of step came first, and when all was well."""
+    first: dict[str, float] = {}
+    for step in incident["steps"]:
+        seconds = (datetime.fromisoformat(step["at"]) - cut_at).total_seconds()
+        first.setdefault(step["what"], seconds)
+        last = seconds
+    return [*first.items(), ("all is done", last)]
+
+
+def test_the_vms_of_a_node_that_died_run_on_the_others(cluster: Cluster, six: dict[int, str], death: Death) -> None:
+    """There is no fence device: the passing of its watchdog's time is the proof. The guests' disks have the rest."""
+    assert len(death.lost) >= 2
+    assert death.incident["proof"]["method"] == "watchdog"
+    cluster.writes_on(six)
+    cluster.prove(six)
+
+
+def test_a_node_that_comes_back_cleans_itself_and_hosts_again(cluster: Cluster, death: Death) -> None:
+    """It has forgotten its VMs, and is one of the cluster again, without a word of an operator."""
+    machine = death.machine
+    with cluster.steps.step(f"{machine.name} boots again and is whole"):
+        machine.power_on()
+        machine.wait_for_ssh()
+        cluster.cloud.wait(cluster.is_whole, f"{machine.name} to be back", 180)
+    assert machine.ssh("virsh list --all --name").split() == []
+    row = cluster.cloud.nodes()[machine.name]
+    assert not row["maintenance"]

@@ -1,0 +1,61 @@
+"""What pools on shared disks will need works on the nodes: one SCSI disk for all, kernel iSCSI, device-mapper."""
+
+import uuid
+
+import pytest
+
+from tests.nodes.cluster import Cluster
+from tests.nodes.machine import Machine
+from tests.nodes.shared import IQN, SERVER, IscsiTarget, ScsiDisk
+
+pytestmark = [pytest.mark.nodes, pytest.mark.timeout(600)]
+LUN = f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{ScsiDisk.SERIAL}"
+
+
+def write(machine: Machine, device: str, text: str) -> None:
+    """Past all caches, into the first sector."""
+    machine.ssh(f"printf %-511s '{text}' | dd of={device} bs=512 count=1 oflag=direct conv=sync,fsync status=none")
+
+
+def read(machine: Machine, device: str) -> str:
+    """Past all caches, out of the first sector."""
+    text = machine.ssh(f"dd if={device} bs=512 count=1 iflag=direct status=none | tr -d '\\000'")
+    return text.strip()
+
+
+def test_all_nodes_see_one_shared_disk(cluster: Cluster) -> None:
+    """What one writes the others read."""
+    cluster.load()
+    for machine in cluster.machines:
+        text = f"{machine.name} {uuid.uuid4()}"
+        write(machine, LUN, text)
+        assert [read(other, LUN) for other in cluster.machines] == [text] * len(cluster.machines)
+
+
+def test_device_mapper_makes_devices_on_it(cluster: Cluster) -> None:
+    """LVM's volumes are device-mapper's: made on one node, and after activation there on another."""
+    one, other = cluster.machines[:2]
+    one.ssh(f"pvcreate -qq -y {LUN} && vgcreate -qq vgtest {LUN} && lvcreate -qq -y -n lv -L 8m vgtest")
+    text = str(uuid.uuid4())
+    write(one, "/dev/vgtest/lv", text)
+    one.ssh("vgchange -qq -an vgtest")
+    other.ssh("vgchange -qq -ay vgtest")
+    assert read(other, "/dev/vgtest/lv") == text
+    assert other.ssh("dmsetup info -c --noheadings -o name vgtest-lv").strip() == "vgtest-lv"
+    other.ssh("vgremove -qq -y vgtest && pvremove -qq -y " + LUN)
+
+
+def test_the_kernels_iscsi_initiator_logs_in(cluster: Cluster) -> None:
+    """Two nodes, one target: open-iscsi finds it, logs in, and both see the same disk."""
+    IscsiTarget(cluster.rack)
+    device = f"/dev/disk/by-path/ip-{SERVER}:3260-iscsi-{IQN}-lun-1"
+    machines = cluster.machines[:2]
+    for machine in machines:
+        machine.ssh("systemctl start iscsid")
+        machine.ssh(f"iscsiadm -m discovery -t sendtargets -p {SERVER} && iscsiadm -m node -T {IQN} --login")
+        machine.ssh(f"udevadm settle --timeout=30 --exit-if-exists={device} && test -b {device}")
+    text = str(uuid.uuid4())
+    write(machines[0], device, text)
+    assert read(machines[1], device) == text
+    for machine in machines:
+        machine.ssh(f"iscsiadm -m node -T {IQN} --logout && iscsiadm -m node -T {IQN} -o delete")

@@ -1,0 +1,129 @@
+"""How a lost node is proven dead, on real kernels and a real watchdog; and that one not quite dead writes nothing.
+
+Each test begins with the formed cluster, as it was saved, and three VMs on one node.
+"""
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+
+from tests.nodes.bmc import PASSWORD, USER, Bmc
+from tests.nodes.cluster import Cluster
+from tests.nodes.machine import Machine, until
+from tests.nodes.resets import Resets
+
+pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900)]
+WATCHDOG_SECONDS = 10
+
+
+@pytest.fixture
+def victim(cluster: Cluster) -> Machine:
+    """`node3` of a whole cluster, with three VMs that write."""
+    cluster.load()
+    machine = cluster.machines[-1]
+    with cluster.steps.step(f"three VMs on {machine.name}"):
+        cluster.create_on(machine.name, ["a", "b", "c"])
+    return machine
+
+
+def at(incident: dict[str, Any], what: str) -> datetime:
+    """When that step came first."""
+    return min(datetime.fromisoformat(step["at"]) for step in incident["steps"] if step["what"] == what)
+
+
+def test_softdog_resets_a_node_that_is_cut_off_and_hangs(cluster: Cluster, victim: Machine) -> None:
+    """Its agent hangs, so nobody destroys its VMs: the watchdog must. The others wait for it, and not longer."""
+    lost = cluster.on(victim.name)
+    with Resets(victim) as resets, cluster.steps.step("a cut-off node with a hanging agent: all VMs elsewhere"):
+        victim.ssh("systemctl kill --signal=STOP holdfast-agent")
+        for bridge in (0, 1):
+            cluster.rack.plug(victim.number, bridge, on=False)
+        reset_at = resets.wait(3 * WATCHDOG_SECONDS)
+        incident = cluster.recovered(victim.name, lost)
+    assert incident["proof"]["method"] == "watchdog"
+    assert reset_at < at(incident, "fenced"), "the others did not wait for the watchdog"
+    cluster.rack.plug_all(victim.number)
+    back(cluster, victim)
+    cluster.writes_on(lost)
+    cluster.prove(lost)
+
+
+def test_a_management_controller_proves_by_power(cluster: Cluster, victim: Machine) -> None:
+    """A cut-off node is switched off by its BMC, with `fence_ipmilan`; what is read afterwards is the proof."""
+    bmcs = [Bmc(cluster.rack, machine) for machine in cluster.machines]
+    options = {"username": USER, "password": PASSWORD, "lanplus": "1", "cipher": "3"}
+    devices = [
+        {"node": machine.name, "command": ["fence_ipmilan"], "options": {"ip": bmc.address, **options}}
+        for machine, bmc in zip(cluster.machines, bmcs, strict=True)
+    ]
+    cluster.each(lambda machine: cluster.configure(machine, {"fence_devices": devices}))
+    cluster.cloud.wait(cluster.is_whole, "the cluster with fence devices", 120)
+    lost = cluster.on(victim.name)
+    with cluster.steps.step("a cut-off node with a BMC: all VMs elsewhere"):
+        cluster.rack.plug(victim.number, 0, on=False)
+        cluster.rack.plug(victim.number, 1, on=False)
+        incident = cluster.recovered(victim.name, lost)
+    assert incident["proof"]["method"] == "power"
+    assert not victim.is_on
+    cluster.writes_on(lost)
+    cluster.prove(lost)
+
+
+def test_a_panic_ends_in_a_reset(cluster: Cluster, victim: Machine) -> None:
+    """softdog stops with the kernel, so the package has the kernel reset itself."""
+    lost, booted = cluster.on(victim.name), victim.boot_id
+    with Resets(victim) as resets, cluster.steps.step("a kernel that panicked: all VMs elsewhere"):
+        victim.ssh("echo c > /proc/sysrq-trigger &", check=False, timeout_seconds=30)
+        resets.wait(WATCHDOG_SECONDS)
+        cluster.recovered(victim.name, lost)
+    back(cluster, victim)
+    assert victim.boot_id != booted
+    cluster.writes_on(lost)
+    cluster.prove(lost)
+
+
+def test_a_machine_that_stalled_writes_nothing_when_it_goes_on(cluster: Cluster, victim: Machine) -> None:
+    """All of it stands still, its clocks go on: its watchdog fires as soon as it runs again."""
+    lost = cluster.on(victim.name)
+    with cluster.steps.step("a machine that stalls: all VMs elsewhere"):
+        victim.stall(on=True)
+        try:
+            cluster.recovered(victim.name, lost)
+            cluster.writes_on(lost)
+        finally:
+            with Resets(victim) as resets:
+                victim.stall(on=False)
+                resets.wait(WATCHDOG_SECONDS)
+    back(cluster, victim)
+    cluster.writes_on(lost)
+    cluster.prove(lost)
+
+
+def test_a_zombie_writes_nothing_that_counts(cluster: Cluster, victim: Machine) -> None:
+    """It goes on as if no time had passed, with its VMs: no watchdog fires, until it hears of what it missed."""
+    lost, booted = cluster.on(victim.name), victim.boot_id
+    with cluster.steps.step("a zombie: all VMs elsewhere"):
+        victim.zombie(on=True)
+        cluster.recovered(victim.name, lost)
+        cluster.writes_on(lost)
+    old_ticks = {vm: ticks_of(cluster, vm, generation) for vm, generation in lost.items()}
+    victim.zombie(on=False)
+    back(cluster, victim)
+    assert victim.boot_id == booted or victim.ssh("virsh list --name").split() == []
+    assert {vm: ticks_of(cluster, vm, generation) for vm, generation in lost.items()} == old_ticks
+    cluster.writes_on(lost)
+    cluster.prove(lost)
+
+
+def ticks_of(cluster: Cluster, vm: int, generation: int) -> int:
+    """How many records that copy has on the disk."""
+    return sum(run.ticks for run in cluster.disk(vm).runs if run.generation == generation)
+
+
+def back(cluster: Cluster, machine: Machine) -> None:
+    """It is one of the cluster again, clean."""
+    with cluster.steps.step(f"{machine.name} is back"):
+        machine.wait_for_ssh()
+        cluster.cloud.wait(cluster.is_whole, f"{machine.name} to be back", 180)
+    until(lambda: machine.ssh("virsh list --name").split() == [], f"no VMs on {machine.name}", 60)

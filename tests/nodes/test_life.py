@@ -1,0 +1,71 @@
+"""What an operator does to a node in its life: drain it, upgrade it, take it out, purge the package."""
+
+from pathlib import Path
+
+import pytest
+
+from tests.nodes.cluster import Cluster, apt_install, build_package, holdfast
+from tests.nodes.machine import Machine
+from tests.nodes.repository import package_version
+
+pytestmark = [pytest.mark.nodes, pytest.mark.timeout(1200)]
+NEWER = "99.0.0"
+#: what the package or its commands bring onto a node; what other packages write about themselves is theirs
+_TRACES = (
+    "find / -xdev \\( -path /proc -o -path /sys -o -path /srv -o -path /var/lib/dpkg -o -path /var/lib/apt"
+    " -o -path /var/cache -o -path /var/log/apt -o -path /var/log/journal -o -path /etc/apt \\) -prune -o"
+    " \\( -iname '*holdfast*' -o -path '/etc/pki/*' -o -path '/etc/corosync/*' \\) -print",
+    "grep -rIl -i holdfast /etc --exclude-dir=apt",
+    "getent passwd holdfast; getent group holdfast",
+    "systemctl list-unit-files --no-legend 'holdfast*'; systemctl list-units --all --no-legend 'holdfast*'",
+    "ss -Hltnp | grep -e :8470 -e :8471; ss -Hlx | grep -i holdfast",
+    "ps -eo args | grep -i '[h]oldfast'",
+    "ls -d /dev/shm/*holdfast* /run/libvirt/qemu/hf-* /etc/libvirt/qemu/hf-* 2>/dev/null",
+)
+
+
+@pytest.fixture(scope="module")
+def newer(cluster: Cluster) -> Path:
+    """The same tree as a later version."""
+    with cluster.steps.step("a newer package is built"):
+        return build_package(cluster.rack.directory / "packages", NEWER)
+
+
+def traces(machine: Machine) -> list[str]:
+    """Every sign of the product on that node."""
+    return [line for command in _TRACES for line in machine.ssh(command, check=False).splitlines()]
+
+
+def test_a_node_is_drained_and_upgraded_and_takes_vms_again(cluster: Cluster, newer: Path) -> None:
+    """Its VMs move away alive; the others run an older version meanwhile."""
+    cluster.load()
+    machine = cluster.machines[-1]
+    vms = cluster.create_on(machine.name, ["d", "e"])
+    with cluster.steps.step(f"{machine.name} is drained"):
+        holdfast(machine, f"node drain {machine.name} --wait --token {cluster.admin_token}")
+    assert cluster.on(machine.name) == {}
+    assert machine.ssh("virsh list --name").split() == []
+    cluster.writes_on(vms, migrated=vms)
+    cluster.repository.add(newer)
+    with cluster.steps.step(f"{machine.name} is upgraded"):
+        machine.ssh("apt-get update -qq")
+        apt_install(machine, "holdfast")
+        assert machine.ssh("dpkg-query -W -f '${Version}' holdfast") == package_version(newer)
+        cluster.cloud.wait(cluster.is_whole, "the upgraded node to be well", 120)
+    said = machine.ssh("holdfast cluster doctor", check=False)
+    assert "versions: nodes have different versions" in said
+    holdfast(machine, f"node return {machine.name} --token {cluster.admin_token}")
+    cluster.writes_on(cluster.create_on(machine.name, ["f"]))
+    cluster.prove(vms)
+
+
+def test_a_purge_leaves_nothing_behind(cluster: Cluster) -> None:
+    """A node leaves its cluster, then apt purges the package: no file, no unit, no user, no socket is left."""
+    cluster.load()
+    machine = cluster.machines[-1]
+    assert len(traces(machine)) > 20
+    with cluster.steps.step(f"{machine.name} leaves and is purged"):
+        holdfast(machine, "cluster leave")
+        machine.ssh("DEBIAN_FRONTEND=noninteractive apt-get purge -y -q holdfast", timeout_seconds=300)
+    assert traces(machine) == []
+    assert set(cluster.cloud.nodes()) == {m.name for m in cluster.machines[:-1]}
