@@ -207,7 +207,7 @@ class Machine:
             "-append", _APPEND.format(name=self.name) + addresses,
             "-drive", f"file={self.disk},if=none,id=d0,node-name={DISK},cache=unsafe,discard=unmap",
             "-device", "virtio-blk-pci,drive=d0",
-            "-device", "virtio-rng-pci", "-device", "i6300esb,id=wd0", "-action", "watchdog=reset",
+            "-device", "virtio-rng-pci",
             "-serial", f"file:{self.directory}/console.log", "-qmp", f"unix:{self._qmp_socket},server=on,wait=off",
             "-qmp", f"unix:{self.events_socket},server=on,wait=off", "-pidfile", str(self._pid_file), "-daemonize",
         ]  # fmt: skip

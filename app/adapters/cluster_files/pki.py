@@ -77,7 +77,8 @@ def sign_request(
         _builder(_name(node), authority.subject, key, now, NODE_DAYS)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName(names), critical=False)
-        .add_extension(_usage(digital_signature=True, key_agreement=True), critical=True)
+        # libvirt and QEMU refuse a certificate without key encipherment, whatever its key is (virnettlscertificate.c).
+        .add_extension(_usage(digital_signature=True, key_agreement=True, key_encipherment=True), critical=True)
         .add_extension(both, critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(ca_key.public_key()), critical=False)
     )
