@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography import x509
 
 from app.adapters.cluster_files import pki
 from app.domain.errors import InvalidInput
@@ -32,6 +33,13 @@ def test_openssl_takes_a_node_for_both_sides(tmp_path: Path, authority: tuple[by
     argv = ["openssl", "verify", "-x509_strict", "-purpose", purpose, "-verify_ip", "fd00::1", "-CAfile"]
     done = subprocess.run([*argv, "ca.pem", "node.pem"], cwd=tmp_path, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_libvirt_takes_a_node(authority: tuple[bytes, bytes]) -> None:
+    """libvirtd refuses to start when its own certificate may not encipher keys, elliptic or not."""
+    usage = x509.load_pem_x509_certificate(signed(authority)).extensions.get_extension_for_class(x509.KeyUsage).value
+    assert usage.digital_signature
+    assert usage.key_encipherment
 
 
 def test_a_request_in_another_name_is_refused(authority: tuple[bytes, bytes]) -> None:
