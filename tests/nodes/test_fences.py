@@ -18,12 +18,30 @@ WATCHDOG_SECONDS = 10
 
 
 @pytest.fixture
-def victim(cluster: Cluster) -> Machine:
-    """`node3` of a whole cluster, with three VMs that write."""
+def restored(cluster: Cluster) -> Cluster:
+    """As it was when it was formed."""
     cluster.load()
-    machine = cluster.machines[-1]
-    with cluster.steps.step(f"three VMs on {machine.name}"):
-        cluster.create_on(machine.name, ["a", "b", "c"])
+    return cluster
+
+
+@pytest.fixture
+def bmcs(restored: Cluster) -> None:
+    """Every node has a management controller, and every agent knows them."""
+    options = {"username": USER, "password": PASSWORD, "lanplus": "1", "cipher": "3"}
+    devices = [
+        {"node": m.name, "command": ["fence_ipmilan"], "options": {"ip": Bmc(restored.rack, m).address, **options}}
+        for m in restored.machines
+    ]
+    restored.each(lambda machine: restored.configure(machine, {"fence_devices": devices}))
+    restored.cloud.wait(restored.is_whole, "the cluster with fence devices", 180)
+
+
+@pytest.fixture
+def victim(restored: Cluster) -> Machine:
+    """`node3`, with three VMs that write."""
+    machine = restored.machines[-1]
+    with restored.steps.step(f"three VMs on {machine.name}"):
+        restored.create_on(machine.name, ["a", "b", "c"])
     return machine
 
 
@@ -49,16 +67,9 @@ def test_softdog_resets_a_node_that_is_cut_off_and_hangs(cluster: Cluster, victi
     cluster.prove(lost)
 
 
+@pytest.mark.usefixtures("bmcs")
 def test_a_management_controller_proves_by_power(cluster: Cluster, victim: Machine) -> None:
     """A cut-off node is switched off by its BMC, with `fence_ipmilan`; what is read afterwards is the proof."""
-    bmcs = [Bmc(cluster.rack, machine) for machine in cluster.machines]
-    options = {"username": USER, "password": PASSWORD, "lanplus": "1", "cipher": "3"}
-    devices = [
-        {"node": machine.name, "command": ["fence_ipmilan"], "options": {"ip": bmc.address, **options}}
-        for machine, bmc in zip(cluster.machines, bmcs, strict=True)
-    ]
-    cluster.each(lambda machine: cluster.configure(machine, {"fence_devices": devices}))
-    cluster.cloud.wait(cluster.is_whole, "the cluster with fence devices", 120)
     lost = cluster.on(victim.name)
     with cluster.steps.step("a cut-off node with a BMC: all VMs elsewhere"):
         cluster.rack.plug(victim.number, 0, on=False)
