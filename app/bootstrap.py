@@ -6,7 +6,7 @@ is started again, for its watchdog waits.
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from app.adapters.metrics.agent_file import FILE as AGENT_METRICS
 from app.adapters.metrics.agent_file import AgentFile, read_agent_file
 from app.adapters.metrics.watchdog import MeasuredWatchdog
 from app.adapters.single.membership import SingleNodeMembership
+from app.adapters.system.agent_restart import AgentRestart
 from app.adapters.system.clock import SystemClock
 from app.adapters.system.health import DiskCheck, pool_directories
 from app.adapters.system.machine import SystemdMachine, boot_id, cores, memory_mib
@@ -34,8 +35,9 @@ from app.adapters.system.workers import ThreadWorkers
 from app.adapters.watchdog.device import DeviceWatchdog, NoWatchdog, OpenedByFirstFeed, timeout_kept
 from app.config import Config, method_of_level
 from app.domain.errors import StaleEpoch
-from app.domain.events import DomainChanged, MembershipChanged
+from app.domain.events import DomainChanged, MembershipChanged, SignalReceived
 from app.domain.node import NodeRole
+from app.domain.soft_fence import GONE, SILENT
 from app.engine.agent_loop import Agent
 from app.engine.fact_log import logged
 from app.engine.fence_rehearsal import FenceRehearsal, first_round_seconds
@@ -275,21 +277,24 @@ class AgentProcess:
 
 
 class SeenMembers:
-    """A sink of membership that keeps who is a member now."""
+    """A sink of membership that keeps who is a member now, and hands signals on."""
 
-    def __init__(self) -> None:
+    def __init__(self, signalled: Callable[[SignalReceived], None]) -> None:
         self.members: frozenset[str] = frozenset()
+        self._signalled = signalled
 
     def __call__(self, event: MembershipEvent) -> None:
         """From the membership's own thread."""
         if isinstance(event, MembershipChanged):
             self.members = event.members
+        elif isinstance(event, SignalReceived):
+            self._signalled(event)
 
 
 def serve_api(config: Config, stop: threading.Event) -> None:
     """The API on its address and its socket, until `stop`."""
     membership = build_membership(config, agent=False)
-    seen = SeenMembers()
+    seen = SeenMembers(AgentRestart(config.node.name, {SILENT: config.api.end_agent, GONE: config.api.start_agent}))
     membership.start(seen)
     store = build_store(config)
     registry = Registry.load()

@@ -113,6 +113,8 @@ class RecoverySection(_Section):
     fence_retry_seconds: float = Field(1.0, gt=0)
     blip_seconds: float = Field(3.5, ge=0)
     fence_check_seconds: float = Field(300.0, ge=1)
+    agent_silence_seconds: float = Field(4.0, ge=3)
+    soft_fence_wait_seconds: float = Field(20.0, ge=5)
     startup_grace_seconds: float = Field(30.0, ge=0)
     starts_per_node_max: int = Field(3, ge=1)
 
@@ -146,10 +148,18 @@ class NetworkSection(_Section):
 
 
 class ApiSection(_Section):
-    """`listen` is ADDRESS:PORT, empty for none; `socket` a path, empty for none."""
+    """`listen` is ADDRESS:PORT, empty for none; `socket` a path, empty for none.
+
+    `end_agent` and `start_agent`: what is run here when the coordinator says that this node's agent is silent, or gone;
+    empty: nothing. The agent must be started again after the first of them.
+    """
 
     listen: str = "127.0.0.1:8470"
     socket: str = ""
+    end_agent: tuple[str, ...] = (
+        "systemctl", "--no-ask-password", "kill", "--kill-whom=main", "--signal=KILL", "holdfast-agent.service",
+    )  # fmt: skip
+    start_agent: tuple[str, ...] = ("systemctl", "--no-ask-password", "start", "--no-block", "holdfast-agent.service")
 
 
 class WebhooksSection(_Section):
@@ -211,6 +221,8 @@ class Config(_Section):
             fence_methods=methods,
             startup_grace_seconds=self.recovery.startup_grace_seconds,
             blip_seconds=self.recovery.blip_seconds,
+            agent_silence_seconds=self.recovery.agent_silence_seconds,
+            soft_fence_wait_seconds=self.recovery.soft_fence_wait_seconds,
         )
 
     @property

@@ -7,7 +7,7 @@ for both cores decide by level (what is, what should be), not by edge.
 from dataclasses import dataclass
 
 from app.domain.cluster import Proof
-from app.domain.fence_actions import CutStorage, Fence, ReadFence, ReadStorage, RestoreStorage
+from app.domain.fence_actions import CutStorage, Fence, ReadFence, ReadStorage, RestoreStorage, SoftFence
 from app.domain.migration import MoveEnd
 from app.domain.moves import MovePlan
 from app.domain.recovery import RecoveryPlan
@@ -206,11 +206,12 @@ class LoadView:
 
 @dataclass(frozen=True, slots=True)
 class OpenIncident:
-    """Mark the node LOST and open its incident -> Written("open")."""
+    """Mark the node LOST and open its incident -> Written("open"). `silent`: it is a member, and its agent is not."""
 
     epoch: int
     node: str
     detected_seconds_ago: float
+    silent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -304,7 +305,8 @@ class CloseIncident:
 class SendSignal:
     """Over the ring, to all agents: `kind` is "look" (at the database), "lead" (an epoch is held) or "here".
 
-    "here" is for the sender alone, to see that the ring turns; `epoch` then says when it was sent, in milliseconds.
+    "here" shows the sender that the ring turns, and the others that it lives; `epoch` then says when it was sent, in
+    milliseconds of the sender's clock.
     """
 
     kind: str
@@ -340,6 +342,7 @@ Action = (
     | CutStorage
     | ReadStorage
     | RestoreStorage
+    | SoftFence
     | VoidProof
     | HoldFence
     | EndQuarantine

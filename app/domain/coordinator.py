@@ -98,6 +98,8 @@ def _take_in(
             return replace(state, view_wanted=True)
         case SignalReceived(sender, "here", _, sent_at) if sender == state.me:
             return replace(state, ring_alive_at=max(state.ring_alive_at, sent_at / 1000))
+        case SignalReceived(sender, "here"):
+            return replace(state, heard_at={**state.heard_at, sender: now})
         case EpochWon(epoch) if epoch < state.known_epoch or not state.campaigning:
             return replace(state, campaigning=False)
         case EpochWon(epoch):

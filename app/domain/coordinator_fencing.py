@@ -5,7 +5,8 @@ that comes new to it goes on where it stands; only the attempts of the moment ar
 
 Invariants:
 * no fence begins before the incident is written, and none at all while the storm guard holds;
-* no power is cut before the node was absent for `blip_seconds`: until then its devices are only read;
+* no power is cut before the node was absent for `blip_seconds`, until then its devices are only read; nor that of a
+  member before its agent had its time to be started again (`soft_fence`);
 * no plan is made on a proof while the node is a member, or while the device has not been read again (or cannot be);
 * a proof that turns out to be false is void before anything else happens.
 """
@@ -40,6 +41,7 @@ from app.domain.host_shutdown import excused
 from app.domain.node import Node, NodeState
 from app.domain.recovery import plan_recovery
 from app.domain.replace import replace
+from app.domain.soft_fence import beyond_help, silent_seconds
 from app.domain.storage_fencing import METHOD as STORAGE
 from app.domain.storm_guard import HELD, storm
 
@@ -59,8 +61,11 @@ def attend(
     if current and _quarantine_over(state, node):
         actions.append(EndQuarantine(state.epoch, node.name))
         return begin_write(state, "release", node.name)
-    absent = state.absent_seconds(node.name, now)
+    absent, silent = state.absent_seconds(node.name, now), beyond_help(state, now, node, settings)
     if node.state is NodeState.ONLINE:
+        if current and silent:
+            actions.append(OpenIncident(state.epoch, node.name, silent_seconds(state, node.name, now), silent=True))
+            return begin_write(keep_fence(state, node.name, FenceProgress()), "open", node.name)
         if current and absent is not None and not excused(state.view, node) and may_fence(state, now, node, settings):
             actions.append(OpenIncident(state.epoch, node.name, absent))
             return begin_write(keep_fence(state, node.name, FenceProgress()), "open", node.name)
@@ -139,7 +144,7 @@ def _fence(
     proof = progress.proof or _by_time(node, absent, settings) or _by_word(incident, absent)
     if proof is not None:
         return _record(state, now, node, proof, settings, actions) if current else state
-    if absent is None:
+    if absent is None and not beyond_help(state, now, node, settings):
         return _returned(state, now, node, incident, progress, settings, actions, current=current)
     return _power(state, now, node, incident, settings, actions, current=current)
 
@@ -196,7 +201,7 @@ def _power(
     assert state.view is not None
     progress = state.fences.get(node.name, FenceProgress())
     absent = state.absent_seconds(node.name, now)
-    if not progress.begun and (absent is None or absent < settings.blip_seconds):
+    if not progress.begun and absent is not None and absent < settings.blip_seconds:
         return first_look.note(state, node, incident, progress, settings, actions) if current else state
     if not progress.begun and (levels or beside):
         held = storm(state.view, _missing(state, now, settings))
@@ -222,7 +227,8 @@ def _methods(
     """The levels and the methods beside them that are still believed."""
     liars = distrusted(incident)
     levels = tuple(m for m in settings.fence_methods.get(node.name, ()) if m not in liars)
-    by_storage = STORAGE not in liars and storage.pools_cut_for(state, node, settings)
+    away = node.name not in state.members  # one that is still a member is not planned on a storage proof
+    by_storage = away and STORAGE not in liars and storage.pools_cut_for(state, node, settings)
     return levels, (STORAGE,) if by_storage else ()
 
 

@@ -14,6 +14,7 @@ from app.domain.coordinator_settings import CoordinatorSettings
 from app.domain.coordinator_state import CoordinatorState, begin_write
 from app.domain.recovery import plan_waiting
 from app.domain.replace import replace
+from app.domain.soft_fence import soften
 
 #: the kinds of writes; a write in flight is known as "kind:node"
 WRITES = frozenset({"open", "cancel", "proof", "plan", "close", "note", "moves", "void", "hold", "release", "rolling"})
@@ -29,6 +30,7 @@ def decide(state: CoordinatorState, now: float, settings: CoordinatorSettings) -
         return replace(state, fences={}), actions
     view, current = state.view, state.view_current
     for node in view.nodes:
+        state = soften(state, now, node, settings, actions)
         state = attend(state, now, node, settings, actions, current=current)
         if current and storage.may_have_it_back(node):
             state = storage.give_back(state, now, node, settings, actions)

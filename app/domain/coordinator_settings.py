@@ -25,6 +25,10 @@ class CoordinatorSettings:
     confirm_seconds_max: float = 3.0
     #: how long Corosync may take to drop a node that was fenced while it was a member; after that its proof is void
     leave_seconds_max: float = 10.0
+    #: a member whose agent has said nothing for so long is soft-fenced (`soft_fence`). Well below the watchdog's time,
+    #: so that an agent that was started again feeds it still; and its power is cut when that did not help for so long
+    agent_silence_seconds: float = 4.0
+    soft_fence_wait_seconds: float = 20.0
     view_interval_seconds: float = 2.0
     lead_interval_seconds: float = 1.0
     leader_silence_seconds: float = 4.0

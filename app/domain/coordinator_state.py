@@ -20,6 +20,9 @@ class CoordinatorState:
     seen: frozenset[str] = frozenset()
     absent_since: Mapping[str, float] = field(default_factory=dict)
     present_since: Mapping[str, float] = field(default_factory=dict)
+    #: when each member was last heard (`soft_fence`), and when its API was told that its agent is silent
+    heard_at: Mapping[str, float] = field(default_factory=dict)
+    softened: Mapping[str, float] = field(default_factory=dict)
     group: frozenset[str] = frozenset()
     seniors: frozenset[str] = frozenset()
     #: those that left the group since the members were last told
@@ -125,21 +128,27 @@ def stood_still(state: CoordinatorState, now: float, settle_seconds: float) -> C
 
     Absence counts anew from now, for it proves something only when it was watched; and we lead nobody for a while.
     """
-    absent = dict.fromkeys(state.absent_since, now)
-    down = replace(stepped_down(state), campaigning=False, absent_since=absent)
+    absent, heard = dict.fromkeys(state.absent_since, now), dict.fromkeys(state.heard_at, now)
+    down = replace(stepped_down(state), campaigning=False, absent_since=absent, heard_at=heard)
     return replace(down, campaign_at=now + settle_seconds)
 
 
 def unheard(state: CoordinatorState, now: float) -> CoordinatorState:
-    """We hear nothing: who was absent may have come back, run VMs and left again. Absence counts anew from now."""
-    return replace(state, absent_since=dict.fromkeys(state.absent_since, now)) if state.absent_since else state
+    """We hear nothing: who was absent may have come back, run VMs and left again. Absence counts anew from now, and so
+    does the silence of those that we do not hear.
+    """
+    absent, heard = dict.fromkeys(state.absent_since, now), dict.fromkeys(state.heard_at, now)
+    return replace(state, absent_since=absent, heard_at=heard) if absent or heard else state
 
 
 def stepped_down(state: CoordinatorState) -> CoordinatorState:
     """The state of an agent that leads no more: what it knew as the leader is forgotten."""
     if not state.leading and not state.campaigning:
         return state
-    return replace(state, epoch=None, view=None, view_loading=False, writing=frozenset(), fences={}, restores={})
+    return replace(
+        state, epoch=None, view=None, view_loading=False, writing=frozenset(), fences={}, restores={},
+        softened={},
+    )  # fmt: skip
 
 
 def begin_write(state: CoordinatorState, what: str, node: str) -> CoordinatorState:

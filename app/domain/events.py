@@ -34,12 +34,16 @@ class GroupChanged:
 
 @dataclass(frozen=True, slots=True)
 class SignalReceived:
-    """A small message from another process of the cluster: "look at this", never what to do."""
+    """A small message from another process of the cluster: "look at this", never what to do.
+
+    `node`: whom it is about, where it is about a node.
+    """
 
     sender: str
     kind: str
     vm_id: int | None = None
     epoch: int = 0
+    node: str = ""
 
 
 # -- from the hypervisor

@@ -60,3 +60,13 @@ class RestoreStorage:
     pools: tuple[str, ...]
     token: int
     timeout_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class SoftFence:
+    """Tell the API of that node that the agent there is silent or gone (`kind`), and write that down. No answer."""
+
+    epoch: int
+    node: str
+    kind: str
+    silent_seconds: float

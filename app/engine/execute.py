@@ -15,6 +15,7 @@ from app.domain import fence_actions as fencing
 from app.domain.errors import Conflict, StaleEpoch
 from app.domain.events import Event
 from app.engine.ports import AgentPorts
+from app.engine.soft_fencing import soft_fence
 from app.engine.storage_fencing import cut_storage, read_storage, restore_storage
 from app.engine.vm_work import vm_work
 from app.ports.fencing import FenceFailed, FenceMethod
@@ -84,6 +85,8 @@ def execute(action: do.Action, ports: AgentPorts) -> None:
             ports.workers.submit(f"fence-{node}-storage.read", lambda: read_storage(ports, action))
         case fencing.RestoreStorage(_, node):
             ports.workers.submit(f"fence-{node}-storage.back", lambda: restore_storage(ports, action))
+        case fencing.SoftFence():
+            soft_fence(ports, action)
         case do.Campaign():
             ports.workers.submit("lead", lambda: _store("campaign", _campaign(ports)))
         case do.LoadView():
@@ -214,8 +217,8 @@ def _lead(ports: AgentPorts, action: do.Action) -> Sequence[Event]:
 def _lead_write(ports: AgentPorts, action: do.Action) -> tuple[str, str, Callable[[Transaction], None]]:
     now = ports.clock.utc()
     match action:
-        case do.OpenIncident(epoch, node, ago):
-            return "open", node, lambda tx: open_incident(tx, epoch, node, ago, now)
+        case do.OpenIncident(epoch, node, ago, silent):
+            return "open", node, lambda tx: open_incident(tx, epoch, node, ago, now, silent=silent)
         case do.CancelIncident(epoch, node):
             return "cancel", node, lambda tx: cancel_incident(tx, epoch, node, now)
         case do.NoteStep(epoch, node, what, detail):

@@ -240,7 +240,7 @@ class Lab:
             self._start(node, "agent")
 
     def stop_agent(self, node: str) -> None:
-        """SIGSTOP the agent alone; the rest of the node goes on. Its end is the watchdog's business."""
+        """SIGSTOP the agent alone; the rest of the node goes on. Its node's API ends it, or the watchdog the node."""
         record(self.paths, "stop-agent", node, "lab")
         state = load_unit_state(self._node(node), "agent")
         if state is None or state.process is None:

@@ -58,7 +58,13 @@ def _tables(paths: LabPaths, lab: LabState, node: NodeState) -> dict[str, Any]:
         ],
         "pools": [{"name": "shared", "driver": "file", "shared": True, "options": {"path": POOL_IN_NODE}}],
         "networks": [{"driver": "pickup", "options": _pickup(node)}],
-        "api": {"listen": "0.0.0.0:8470", "socket": API_SOCKET_IN_NODE},
+        "api": {
+            "listen": "0.0.0.0:8470",
+            "socket": API_SOCKET_IN_NODE,
+            # the lab's systemd starts it again, and starts by itself what is gone
+            "end_agent": [sys.executable, "-m", "app.lab.end_agent", str(paths.directory), node.name],
+            "start_agent": [],
+        },
         "webhooks": {"allow_private_targets": True},
     }
 

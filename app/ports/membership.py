@@ -18,7 +18,7 @@ class Membership(Protocol):
         connection is tried again until `stop`.
         """
 
-    def send(self, kind: str, *, vm_id: int | None = None, epoch: int = 0) -> None:
+    def send(self, kind: str, *, vm_id: int | None = None, epoch: int = 0, node: str = "") -> None:
         """Send a signal to all. Best effort: nothing is raised when it cannot be sent."""
 
     def stop(self) -> None:

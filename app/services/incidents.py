@@ -13,6 +13,7 @@ from app.ports.store import Transaction
 from app.services.emit_event import emit_event
 from app.services.epoch import hold_armed_epoch, hold_epoch
 from app.services.quarantine import note_loss
+from app.services.soft_fence_steps import soft_fences_before
 
 
 def node_named(tx: Transaction, name: str) -> Node:
@@ -36,8 +37,13 @@ def add_steps(tx: Transaction, incident: Incident, steps: Iterable[Step]) -> Inc
     return longer
 
 
-def open_incident(tx: Transaction, epoch: int, node: str, detected_seconds_ago: float, now: datetime) -> None:
-    """Mark the node LOST and write its incident. From here on its agent starts nothing, if it still can read."""
+def open_incident(
+    tx: Transaction, epoch: int, node: str, detected_seconds_ago: float, now: datetime, *, silent: bool = False
+) -> None:
+    """Mark the node LOST and write its incident. From here on its agent starts nothing, if it still can read.
+
+    `silent`: Corosync sees the node, and its agent says nothing.
+    """
     hold_armed_epoch(tx, epoch)
     row = node_named(tx, node)
     if row.state is NodeState.ONLINE:
@@ -45,7 +51,9 @@ def open_incident(tx: Transaction, epoch: int, node: str, detected_seconds_ago: 
     if row.state is NodeState.FENCED or early_incident(tx, node) is not None:
         return
     detected = now - timedelta(seconds=detected_seconds_ago)
-    steps = (Step(detected, "detected", "Corosync lost the node", node=node), Step(now, "opened", node=node))
+    why = "its agent is silent, and Corosync sees the node" if silent else "Corosync lost the node"
+    seen = [Step(detected, "detected", why, node=node), *soft_fences_before(tx, node, now)]
+    steps = (*sorted(seen, key=lambda s: s.at), Step(now, "opened", node=node))
     tx.incidents.add(Incident(0, node, IncidentPhase.FENCING, detected, steps=steps))
     emit_event(tx, "node.failed", {"node": node, "detected": detected.isoformat()}, now)
 

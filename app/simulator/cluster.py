@@ -15,7 +15,6 @@ from app.adapters.sim.machine import SimMachine
 from app.adapters.sim.moves import SimMoves
 from app.adapters.sim.network import SimMembership, SimNetwork
 from app.adapters.sim.pool import SimPool
-from app.adapters.sim.storage_fence import SimStorageFence
 from app.adapters.sim.store import Change
 from app.domain.cluster import ClusterView
 from app.domain.cluster_settings import ClusterSettings
@@ -27,6 +26,7 @@ from app.domain.node_agent_state import NodeAgentSettings
 from app.domain.placement_group import PlacementGroup
 from app.domain.policy import HaClass, HaPolicy, PlacementNeeds
 from app.domain.records import Image
+from app.domain.soft_fence import SILENT
 from app.domain.vm import Desired, Vm
 from app.engine.agent_loop import Agent
 from app.engine.leave import HostShutdown
@@ -37,6 +37,7 @@ from app.services.report_observed import NodeFacts
 from app.simulator.database import SimDatabase
 from app.simulator.guests import ToldHypervisor
 from app.simulator.layout import Layout, NodeLayout, VmLayout
+from app.simulator.pool_fences import PoolFences
 from app.simulator.power import AgentProcess, SimServer
 
 Tell = Callable[[str, str], None]
@@ -64,6 +65,7 @@ class SimCluster:
         self.disks = SimDisks(image_lock=layout.image_lock, raise_violations=False)
         names = tuple(n.name for n in layout.nodes)
         self.network = SimNetwork(self.clock, self.random, names, on_ring=self._ring)
+        self.network.on_api = self._told_api
         self.database = SimDatabase(self.clock, self.random, self.network, names, committed)
         self.volumes: dict[str, int] = {}
         self.moves = SimMoves(
@@ -81,8 +83,7 @@ class SimCluster:
             lambda n: not self.servers[n].on,
             "power2",
         )
-        self.storage_fences = {pool: SimStorageFence(pool, self._told_cut) for pool in layout.storage_fences}
-        self.disks.cut_off = self.cut_off
+        self.storage_fences = PoolFences(layout, self.disks, tell)
         self.settings = self._settings()
         self._fill()
         for node in layout.nodes:
@@ -227,19 +228,15 @@ class SimCluster:
             self.servers[name].outdated = False
             self.kill_agent(name)
 
-    def cut_off(self, name: str, vm_id: int) -> bool:
-        """True while that node can write nothing to the volumes of that VM."""
-        pools = [v.pool for v in self.layout.vms[vm_id - 1 : vm_id]] or [
-            "pool"
-        ]  # one that a customer made has no layout
-        fence = self.storage_fences.get(pools[0])
-        return fence is not None and fence.is_cut(name)
-
     # -- inside
 
-    def _told_cut(self, name: str, what: str) -> None:
-        self.tell(name, what)
-        self.disks.reached_again()
+    def _told_api(self, name: str, kind: str) -> None:
+        """Its API hears that its agent is silent. It ends one that hangs; one that is gone is started already."""
+        server = self.servers[name]
+        if not server.on or server.frozen or server.api_down or server.process is None or kind != SILENT:
+            return
+        self.tell(name, "its API ends the agent, which hangs")
+        self.kill_agent(name)
 
     def _crashed(self, name: str, process: AgentProcess) -> None:
         if self.servers[name].process is process:

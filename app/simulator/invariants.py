@@ -78,7 +78,7 @@ class Invariants:
     def _writing(self, name: str) -> list[int]:
         """Those of them that can write: not cut off from their volumes."""
         cluster = self._watched()
-        return [vm_id for vm_id in self._copies(name) if not cluster.cut_off(name, vm_id)]
+        return [vm_id for vm_id in self._copies(name) if not cluster.storage_fences.cut_off(name, vm_id)]
 
     def _look_at(self, name: str, since: float) -> None:
         cluster = self._watched()
@@ -281,7 +281,7 @@ class Invariants:
         if state is not NodeState.ONLINE and not self._proven(node, incidents):
             self.found.append(f"{vm.name} was taken from {node} without a proof that it is fenced")
         copies = cluster.servers[node].hypervisor.copies()
-        if vm.id in copies and not cluster.cut_off(node, vm.id):
+        if vm.id in copies and not cluster.storage_fences.cut_off(node, vm.id):
             self.found.append(f"{vm.name} was taken from {node}, where generation {copies[vm.id]} is still up")
 
     def _node(self, name: str, nodes: dict[str, Change]) -> Node:

@@ -67,6 +67,8 @@ def _machine(cluster: SimCluster, command: Command) -> None:
             cluster.network.hang(name)
         case ("corosync", "resume"):
             cluster.network.resume(name)
+        case ("api", how):
+            cluster.servers[name].api_down = how == "down"
         case ("agent", "kill"):
             cluster.kill_agent(name)
         case ("agent", "crash"):

@@ -7,7 +7,7 @@ from app.adapters.sim.clock import NodeClock, SimClock
 from app.adapters.sim.pool import SimPool
 from app.adapters.sim.watchdog import SimWatchdog
 from app.adapters.sim.workers import ProcessKilled, SimWorkers
-from app.domain.events import DomainChanged
+from app.domain.events import DomainChanged, SignalReceived
 from app.engine.agent_loop import Agent
 from app.engine.inbox import Inbox
 from app.simulator.fuse import Fuse, fused
@@ -32,6 +32,7 @@ class AgentProcess:
         self.inbox = Inbox()
         self.workers = SimWorkers(clock, random, lambda lane: latency(lane) * slow(), self._put_all, died)
         self.agent: Agent | None = None
+        self._me = ""
         self._fuse = Fuse()
         self._wanted = False
         self._stopped = False
@@ -39,13 +40,14 @@ class AgentProcess:
 
     def start(self, agent: Agent) -> None:
         """Begin to tick."""
-        self.agent = agent
+        self.agent, self._me = agent, agent.ports.facts.name
         self._beat()
 
     def put(self, event: object) -> None:
         """A fact; the tick follows at once."""
         self.inbox.put(event)  # type: ignore[arg-type]
-        self._wake()
+        if not (isinstance(event, SignalReceived) and event.kind == "here" and event.sender != self._me):
+            self._wake()  # that another one lives is in no hurry
 
     def hang(self, *, on: bool) -> None:
         """The loop stands still (a defect, a frozen node): facts wait in the inbox."""
@@ -115,6 +117,7 @@ class SimServer:
         self.process: AgentProcess | None = None
         self.watchdog: SimWatchdog | None = None
         self.fence_hangs = False
+        self.api_down = False
         #: a reboot ends in the dark
         self.stays_off = False
         hypervisor.watch(self._domain_changed)

@@ -14,7 +14,7 @@ COMMANDS: dict[tuple[str, ...], str] = {
     ("corosync", "hang"): "n", ("corosync", "resume"): "n",
     ("signals", "lost"): "i", ("signals", "late"): "i", ("signals", "work"): "",
     ("agent", "kill"): "n", ("agent", "crash"): "ni", ("agent", "hang"): "n", ("agent", "resume"): "n",
-    ("upgrade",): "n",
+    ("upgrade",): "n", ("api", "down"): "n", ("api", "up"): "n",
     ("database", "lost"): "n", ("database", "back"): "n", ("database", "down"): "", ("database", "up"): "",
     ("database", "stall"): "i", ("database", "conflict"): "ni", ("database", "mute"): "ni",
     ("fence", "fails"): "ni", ("fence", "hangs"): "n", ("fence", "lies"): "n", ("fence", "works"): "n",

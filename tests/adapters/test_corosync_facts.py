@@ -62,6 +62,7 @@ def test_losing_corosync_empties_the_group_and_the_next_one_is_new(agents: Agent
 @pytest.mark.parametrize(("vm_id", "epoch"), [(None, 0), (17, 0), (None, 2**40)])
 def test_signals_go_round(vm_id: int | None, epoch: int) -> None:
     assert decode("n1", encode("look", vm_id, epoch)) == SignalReceived("n1", "look", vm_id, epoch)
+    assert decode("n1", encode("look", vm_id, epoch, "n2")) == SignalReceived("n1", "look", vm_id, epoch, "n2")
 
 
 GOOD: dict[str, object] = {"version": 1, "kind": "look", "vm_id": 5, "epoch": 2}

@@ -45,9 +45,26 @@ def test_a_cut_of_20_seconds_moves_the_vms(story: Story) -> None:
     story.prove()
 
 
+def _agent_starts(story: Story, name: str) -> int:
+    node = next(n for n in story.lab.status()["nodes"] if n["name"] == name)
+    starts: int = node["services"]["agent"]["starts"]
+    return starts
+
+
 def test_an_agent_that_stands_still(story: Story) -> None:
-    """SIGSTOP of one agent: its watchdog is not fed and ends the node, or a fence does; either way none runs twice."""
+    """SIGSTOP of one agent: the others hear it no more, its node's API ends it, and it is there again in time. Then
+    with an API that stands still as well: the watchdog is not fed and ends the node. None runs twice."""
     vms, last = story.fill("n2", 2), story.last_incident()
+    boots, starts = story.boots(vms), _agent_starts(story, "n2")
+    story.lab.stop_agent("n2")
+    story.cloud.wait(lambda: _agent_starts(story, "n2") > starts, "a new agent on n2", 15)
+    story.steady()
+    story.ticks_on(vms)
+    assert story.boots(vms) == boots, "no VM was touched"
+    assert story.last_incident() == last, "nobody was lost"
+    assert "hangs" in story.query("SELECT text FROM events WHERE kind = 'agent.soft-fence' AND node = 'n2' LIMIT 1")
+
+    story.lab.kill_service("n2", "api")
     story.lab.stop_agent("n2")
     story.recovered(vms, after=last)
     assert next(e for e in reversed(story.lab.events()) if e["event"] == "power-is-off")["node"] == "n2"

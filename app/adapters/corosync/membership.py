@@ -60,9 +60,9 @@ class CorosyncMembership:
         self._thread = threading.Thread(target=self._run, name="holdfast-corosync", daemon=True)
         self._thread.start()
 
-    def send(self, kind: str, *, vm_id: int | None = None, epoch: int = 0) -> None:
+    def send(self, kind: str, *, vm_id: int | None = None, epoch: int = 0, node: str = "") -> None:
         """Leave it for the thread; also before `start` and while corosync is away."""
-        self._waiting.append((time.monotonic(), encode(kind, vm_id, epoch)))
+        self._waiting.append((time.monotonic(), encode(kind, vm_id, epoch, node)))
         self._wakeup.set()
 
     def stop(self) -> None:

@@ -74,6 +74,10 @@ class SimNetwork:
         self.signal_loss, self.signal_late = self.times.signal_loss, 0.0
         #: node -> how many times slower than usual it hears what Corosync has to say
         self.slow: dict[str, float] = {}
+        #: (node, kind): its API hears a signal that is about that node
+        self.on_api: Callable[[str, str], None] = lambda _node, _kind: None
+        #: dice of its own, so that signs of life move no other
+        self._dice = Random("signs of life")  # noqa: S311
         self._rings = 0
         self._timers = 0
         self._processes = 0
@@ -155,16 +159,35 @@ class SimNetwork:
         ring = station.ring
         self._clock.after(self.times.group, lambda: self._group(ring))
 
-    def send(self, sender: str, kind: str, vm_id: int | None, epoch: int) -> None:
+    def send(self, sender: str, kind: str, vm_id: int | None, epoch: int, node: str = "") -> None:
         """To all of the ring, the sender too. A few are lost on the way, never the sender's own."""
         station = self._stations[sender]
+        if node:
+            self._tell_api(sender, kind, node)
         for other in self._stations.values():
-            if kind == "here" and (other is not station or self._broken(station)):
-                continue  # nobody else looks at it, and nothing goes round a broken ring
+            if kind == "here" and self._broken(station):
+                continue  # nothing goes round a broken ring
+            if kind == "here" and other is not station:
+                self._here(station, other, epoch)
+                continue
             lost = other is not station and self._random.random() < self.signal_loss
             if other.ring == station.ring and self._hears(sender, other.name) and not lost:
                 late = self._random.uniform(0, self.signal_late) if self.signal_late else 0.0
-                self._later(other, SignalReceived(sender, kind, vm_id, epoch), late)
+                self._later(other, SignalReceived(sender, kind, vm_id, epoch, node), late)
+
+    def _here(self, station: _Station, other: _Station, sent_at: int) -> None:
+        """What came round to its sender was delivered to all of the ring: virtual synchrony. It hurries nobody."""
+        if other.ring != station.ring or not self._hears(station.name, other.name):
+            return
+        late = self._dice.uniform(0, self.signal_late) if self.signal_late else 0.0
+        event, agent = SignalReceived(station.name, "here", None, sent_at), other.agent
+        self._clock.after(0.005 + late, lambda: self._tell(other, event) if other.agent == agent else None)
+
+    def _tell_api(self, sender: str, kind: str, node: str) -> None:
+        """The API of that node is in the ring too, whatever its agent does."""
+        lost = self._dice.random() < self.signal_loss
+        if self._stations[sender].ring == self._stations[node].ring and self._hears(sender, node) and not lost:
+            self._clock.after(0.01, lambda: self.on_api(node, kind))
 
     # -- who reaches whom
 
@@ -301,9 +324,9 @@ class SimMembership:
         """See `Membership.start`."""
         self._network.join(self._name, sink)
 
-    def send(self, kind: str, *, vm_id: int | None = None, epoch: int = 0) -> None:
+    def send(self, kind: str, *, vm_id: int | None = None, epoch: int = 0, node: str = "") -> None:
         """See `Membership.send`."""
-        self._network.send(self._name, kind, vm_id, epoch)
+        self._network.send(self._name, kind, vm_id, epoch, node)
 
     def stop(self) -> None:
         """See `Membership.stop`."""

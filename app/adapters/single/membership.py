@@ -30,9 +30,9 @@ class SingleNodeMembership:
         self._thread = threading.Thread(target=self._run, args=(sink,), name="holdfast-single", daemon=True)
         self._thread.start()
 
-    def send(self, kind: str, *, vm_id: int | None = None, epoch: int = 0) -> None:
+    def send(self, kind: str, *, vm_id: int | None = None, epoch: int = 0, node: str = "") -> None:
         """To this process."""
-        self._events.put(SignalReceived(self._name, kind, vm_id, epoch))
+        self._events.put(SignalReceived(self._name, kind, vm_id, epoch, node))
 
     def stop(self) -> None:
         """No event comes after it; may be called again, and from the sink."""
