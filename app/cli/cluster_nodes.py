@@ -31,6 +31,8 @@ Addresses = Annotated[
 ]
 Role = Annotated[NodeRole, typer.Option("--role", help="What the node is for.")]
 
+Force = Annotated[bool, typer.Option("--force", help="Also where the guarantee is broken by it.")]
+
 
 class Lines(Progress):
     """One line for each step: what it is, then what came of it."""
@@ -121,19 +123,20 @@ def join(
     typer.echo(f"{order.node} is a member of the cluster")
 
 
-def leave(config: ConfigOption = CONFIG) -> None:
+def leave(config: ConfigOption = CONFIG, force: Force = False) -> None:
     """Take this node out of its cluster. It must have no VMs; volumes and logs stay."""
     need_root(os.geteuid())
-    run_steps(members.leave_steps(load_config(config), Machine()), Lines())
+    run_steps(members.leave_steps(load_config(config), Machine(), force=force), Lines())
 
 
 def forget(
     name: Annotated[str, typer.Argument(help="The node that is gone for good.", show_default=False)],
     config: ConfigOption = CONFIG,
+    force: Force = False,
 ) -> None:
     """Take a dead node out of the cluster, so that another can take its place. Its VMs must be recovered."""
     need_root(os.geteuid())
-    layout = members.forget(load_config(config), name)
+    layout = members.forget(load_config(config), name, force=force)
     typer.echo(f"{name} is forgotten; members: {', '.join(m.name for m in layout.members)}")
 
 

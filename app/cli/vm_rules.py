@@ -15,6 +15,7 @@ _LISTS = ("tags", "avoid_tags", "networks", "groups", "waits_for")
 def set_rules(
     vm: Id, ha: _Many = None, needs: _Many = None,
     priority: Annotated[int | None, typer.Option(help="The higher the earlier.")] = None,
+    force: Annotated[bool, typer.Option("--force", help="Also where the guarantee is broken by it.")] = False,
     api: ApiOption = DEFAULT_API, token: TokenOption = "", as_json: JsonOption = False,
 ) -> None:  # fmt: skip
     """Say how HA treats a VM and where it may be, as in --needs tags=ssd,fast --ha ha_class=best-effort."""
@@ -26,6 +27,8 @@ def set_rules(
         body["priority"] = priority
     if not body:
         fail("nothing is to be changed: use --ha, --needs or --priority", USAGE)
+    if force:
+        body["force"] = True
     with connect(api, token) as cloud:
         row = cloud.patch(f"/admin/v1/vms/{vm}", body)["vm"]
     if as_json:

@@ -1,12 +1,15 @@
 """Nodes come and go: the cluster's layout changes in one transaction, and each node's files follow it."""
 
+from dataclasses import replace
 from datetime import datetime
 
 from app.domain.errors import Conflict, NotFound
 from app.domain.layout import Layout, with_member, without_member
-from app.domain.node import NodeRole
+from app.domain.node import NodeRole, NodeState
 from app.domain.records import ClusterEvent
 from app.ports.store import Transaction
+from app.services.hold_guarantee import hold_guarantee_for_good
+from app.services.load_view import load_view
 
 
 def current_layout(tx: Transaction) -> Layout:
@@ -29,11 +32,22 @@ def admit_member(
     return new
 
 
-def forget_member(tx: Transaction, name: str, now: datetime) -> Layout:
+def may_go(tx: Transaction, name: str, now: datetime) -> None:
+    """GuaranteeBroken if the cluster without this node, and its vote, could not keep what was promised.
+
+    One that is lost has taken both with it: to forget it is to tell the truth, and is never refused.
+    """
+    view = load_view(tx, now)
+    node = view.node(name)
+    if node is not None and node.state is NodeState.ONLINE:
+        hold_guarantee_for_good(tx, replace(view, nodes=tuple(n for n in view.nodes if n.name != name)), name)
+
+
+def forget_member(tx: Transaction, name: str, now: datetime, *, force: bool = False) -> Layout:
     """The layout without this node, and nothing of it in the state. NotFound for a name that is in neither.
 
     Conflict while VMs are assigned to it: those of a lost node need a proof and a recovery first, those of a living one
-    must be moved. Its id is never given to another node.
+    must be moved. Without `force` GuaranteeBroken, see `may_go`. Its id is never given to another node.
     """
     old = current_layout(tx)
     rows = tx.nodes.where(name=name)
@@ -44,6 +58,8 @@ def forget_member(tx: Transaction, name: str, now: datetime) -> Layout:
             f"{len(vms)} VM(s) are assigned to {name}, {vms[0].name} among them: drain it, or if it is lost let the"
             " recovery end (it waits for a proof that the node is dead)"
         )
+    if not force:
+        may_go(tx, name, now)
     new = without_member(old, name)
     if new != old:
         tx.layouts.save(new)

@@ -45,9 +45,24 @@ def hold_guarantee_without(tx: Transaction, view: ClusterView, node: str) -> Non
     hold_guarantee(tx, drained(view, node), what)
 
 
-def note_broken_guarantee(tx: Transaction, what: str, now: datetime) -> None:
-    """A fact cannot be refused; that the promise does not hold any more is written down for the operator."""
+def hold_guarantee_for_good(tx: Transaction, after: ClusterView, node: str) -> None:
+    """The same for a node that is to be no member any more: its vote goes with it. `after` is without it."""
+    failures, left = after.settings.guarantee, len(after.nodes)
+    what = f"taking {node} out of the cluster"
+    if failures and votes_to_spare(after) < failures:
+        broken = f"of {left} nodes no {failures} can fail without the loss of quorum"
+        raise GuaranteeBroken(f"{what} would break the guarantee of {_failures(failures)}: {broken}")
+    hold_guarantee(tx, after, what)
+
+
+def note_broken_guarantee(tx: Transaction, what: str, now: datetime, *, without: str = "") -> None:
+    """A fact cannot be refused; that the promise does not hold any more is written down for the operator.
+
+    `without`: a node that is about to go, with its VMs on the others.
+    """
     view = load_view(tx, now)
+    if without:
+        view = drained(view, without)
     failures = view.settings.guarantee
     broken = broken_promise(view, failures)
     if broken:

@@ -9,16 +9,22 @@ from app.domain.records import ClusterEvent
 from app.domain.vm import PowerSeen, no_longer_moving
 from app.ports.store import Transaction
 from app.services.find_node import find_node
+from app.services.hold_guarantee import note_broken_guarantee
 
 
 def leave_node(tx: Transaction, name: str, policy: ShutdownPolicy, freeze_seconds: float, now: datetime) -> Node:
-    """Say it. NotFound when this node is not in the cluster."""
+    """Say it. NotFound when this node is not in the cluster.
+
+    The host goes down whatever is said here, so a guarantee that does not hold without it is written down, not kept.
+    """
     old = find_node(tx, name)
     until = now + timedelta(seconds=freeze_seconds) if policy is ShutdownPolicy.FREEZE else None
     node = replace(old, leaving=policy.value, frozen_until=until, placements=old.placements + 1)
     tx.nodes.save(node)
     if old.leaving != policy.value:
         tx.events.add(ClusterEvent(0, now, "node.leaving", f"{name} is being shut down: {policy.value}", node=name))
+        if not old.leaving:
+            note_broken_guarantee(tx, f"{name} is being shut down", now, without=name)
     return node
 
 

@@ -17,7 +17,7 @@ from app.domain.events import MembershipChanged
 from app.domain.layout import Layout
 from app.domain.node import NodeRole
 from app.ports.membership import MembershipEvent
-from app.services.change_layout import admit_member, current_layout, forget_member
+from app.services.change_layout import admit_member, current_layout, forget_member, may_go
 from app.setup.machine import Machine
 from app.setup.parts import build_membership, build_store
 from app.setup.steps import Step
@@ -47,8 +47,8 @@ def admit(
     return layout
 
 
-def forget(config: Config, name: str) -> Layout:
-    """Take a node out that is gone for good. Conflict while Corosync sees it."""
+def forget(config: Config, name: str, *, force: bool = False) -> Layout:
+    """Take a node out that is gone for good. Conflict while Corosync sees it; without `force` GuaranteeBroken."""
     if name == config.node.name:
         raise Conflict("this is the node itself: `holdfast cluster leave` takes it out")
     seen = present(config)
@@ -56,22 +56,25 @@ def forget(config: Config, name: str) -> Layout:
         raise Conflict(f"{name} is alive and in the cluster: run `holdfast cluster leave` there")
     if seen is None or not seen.quorate:
         raise Conflict("this node is not quorate: forget a node from the side that has the majority")
-    layout = _forget(config, name)
+    layout = _forget(config, name, force=force)
     FollowLayout(config.node.name).apply(layout)
     return layout
 
 
-def _forget(config: Config, name: str) -> Layout:
+def _forget(config: Config, name: str, *, force: bool) -> Layout:
     store = build_store(config)
     try:
         now = datetime.now(UTC)
-        return store.run(lambda tx: forget_member(tx, name, now))
+        return store.run(lambda tx: forget_member(tx, name, now, force=force))
     finally:
         store.close()
 
 
-def leave_steps(config: Config, machine: Machine) -> Iterable[Step]:
-    """This node gives up its membership. Its agent ends first, so that it does not report itself again."""
+def leave_steps(config: Config, machine: Machine, *, force: bool = False) -> Iterable[Step]:
+    """This node gives up its membership. Its agent ends first, so that it does not report itself again.
+
+    `force`: also where the guarantee is broken by it.
+    """
     name = config.node.name
 
     def stop(*units: str) -> str:
@@ -80,7 +83,7 @@ def leave_steps(config: Config, machine: Machine) -> Iterable[Step]:
         return ""
 
     def forget_self() -> str:
-        _forget(config, name)
+        _forget(config, name, force=force)
         return ""
 
     def clean() -> str:
@@ -92,7 +95,7 @@ def leave_steps(config: Config, machine: Machine) -> Iterable[Step]:
         return "VMs' volumes and logs stay"
 
     return (
-        Step("no VMs here", lambda: _no_vms(config)),
+        Step("no VMs here", lambda: _no_vms(config, force=force)),
         Step("agent and API", lambda: stop("holdfast-agent", "holdfast-api")),
         Step("layout and state", forget_self),
         Step("corosync", lambda: stop("corosync")),
@@ -101,11 +104,14 @@ def leave_steps(config: Config, machine: Machine) -> Iterable[Step]:
     )
 
 
-def _no_vms(config: Config) -> str:
+def _no_vms(config: Config, *, force: bool) -> str:
+    """Before anything is stopped: what would be refused at the end."""
     store = build_store(config)
     try:
         vms = store.run(lambda tx: tx.vms.where(node=config.node.name))
         layout = store.run(current_layout)
+        if not (vms or force):
+            store.run(lambda tx: may_go(tx, config.node.name, datetime.now(UTC)))
     finally:
         store.close()
     if vms:

@@ -7,13 +7,19 @@ import pytest
 
 from app.domain.capacity import broken_promise
 from app.domain.errors import GuaranteeBroken, InvalidInput
-from app.domain.node import Node, NodeRole
+from app.domain.host_shutdown import ShutdownPolicy
+from app.domain.layout import first_layout, with_member
+from app.domain.node import Node, NodeRole, NodeState
+from app.domain.policy import HaClass
 from app.domain.vm import Command, PowerSeen
+from app.services.change_layout import forget_member
 from app.services.change_settings import change_settings
 from app.services.drain_node import drain_node
+from app.services.leave_node import leave_node
 from app.services.load_view import current_settings, load_view
 from app.services.report_observed import NodeFacts, report_observed
 from app.services.set_maintenance import set_maintenance
+from app.services.set_vm_rules import set_vm_rules
 from tests.domain.make import WHEN, node, spare
 from tests.services.make_cloud import Cloud
 
@@ -217,3 +223,80 @@ def test_two_requests_at_once_collide_on_one_row() -> None:
     cloud.create("two")
     assert {cloud.vm(1).node, cloud.vm(2).node} == {"n1", "n2"}
     assert cloud.node("n1").placements == before + 2
+
+
+# -- a node goes for good, a VM asks for more, a host goes down
+
+
+def _in_a_cluster(cloud: Cloud) -> Cloud:
+    layout = first_layout("rack", "n1", ("10.0.0.1",))
+    for name in ("n2", "n3"):
+        layout = with_member(layout, name, (f"10.0.0.{name[1:]}",), NodeRole.COMPUTE, database=None)
+    cloud.run(lambda tx: tx.layouts.add(layout))
+    return cloud
+
+
+def _forget(cloud: Cloud, name: str, *, force: bool = False) -> None:
+    cloud.run(lambda tx: forget_member(tx, name, WHEN, force=force))
+
+
+def test_a_node_is_not_taken_out_when_the_rest_could_not_keep_the_promise() -> None:
+    cloud = _in_a_cluster(guarded())
+    with pytest.raises(GuaranteeBroken, match=r"taking n3 out .*would break the guarantee.*quorum"):
+        _forget(cloud, "n3")
+    assert cloud.run(lambda tx: len(tx.nodes.where())) == 3
+    _forget(cloud, "n3", force=True)
+    assert cloud.run(lambda tx: len(tx.nodes.where())) == 2
+
+
+def test_nor_when_they_have_no_room_for_another_failure() -> None:
+    cloud = guarded(*(node(f"n{i}", maintenance=i == 5) for i in range(1, 6)), guarantee=0)
+    fill(cloud, 13)
+    cloud.run(lambda tx: set_maintenance(tx, "n5", False, WHEN))
+    layout = first_layout("rack", "n1", ("10.0.0.1",))
+    for i in range(2, 6):
+        layout = with_member(layout, f"n{i}", (f"10.0.0.{i}",), NodeRole.COMPUTE, database=False)
+    cloud.run(lambda tx: tx.layouts.add(layout))
+    change(cloud, guarantee=1)
+    with pytest.raises(GuaranteeBroken, match="taking n5 out of the cluster would break the guarantee"):
+        _forget(cloud, "n5")
+
+
+def test_a_node_that_is_lost_is_forgotten_whatever_was_promised() -> None:
+    """Room and vote went with it."""
+    cloud = _in_a_cluster(guarded())
+    cloud.run(lambda tx: tx.nodes.save(replace(tx.nodes.where(name="n3")[0], state=NodeState.FENCED)))
+    _forget(cloud, "n3")
+    assert cloud.run(lambda tx: len(tx.nodes.where())) == 2
+
+
+def test_a_vm_that_asks_for_more_than_can_be_promised_is_refused() -> None:
+    cloud = guarded(node("n1", tags=("ssd",)), node("n2"), node("n3"))
+    fill(cloud, 1)
+
+    def ask(force: bool = False, **rules: Any) -> None:
+        cloud.run(
+            lambda tx: set_vm_rules(
+                tx, 1, rules.get("ha", {}), rules.get("needs", {}), rules.get("prio"), WHEN, force=force
+            )
+        )
+
+    with pytest.raises(GuaranteeBroken, match=r"changing vm0 would break the guarantee of 1 node failure"):
+        ask(needs={"tags": ("ssd",)})
+    ask(needs={"tags": ("ssd",)}, force=True)
+    assert not kept(cloud)
+    ask(prio=90)  # changes nothing of that
+    ask(ha={"ha_class": HaClass.BEST_EFFORT})  # promises less
+    assert kept(cloud)
+    with pytest.raises(GuaranteeBroken):
+        ask(ha={"ha_class": HaClass.GUARANTEED})
+
+
+def test_a_host_that_goes_down_is_not_refused_and_what_it_costs_is_written_down() -> None:
+    cloud = guarded()
+    fill(cloud, 5)
+    for _ in range(2):
+        cloud.run(lambda tx: leave_node(tx, "n3", ShutdownPolicy.MIGRATE, 0.0, WHEN))
+    told = [e.text for e in cloud.run(lambda tx: tx.events.where(kind="guarantee.broken"))]
+    assert len(told) == 1
+    assert told[0].startswith("the guarantee of 1 node failure is not kept, for n3 is being shut down: ")

@@ -50,11 +50,12 @@ class NeedsBody(Body):
 
 
 class VmRules(Body):
-    """PATCH /admin/v1/vms/{id}."""
+    """PATCH /admin/v1/vms/{id}. `force`: also where the guarantee is broken by it."""
 
     ha: HaBody = HaBody()
     needs: NeedsBody = NeedsBody()
     priority: Annotated[int, Field(ge=0, le=1000)] | None = None
+    force: bool = False
 
 
 _WORDS: dict[str, type[HaClass] | type[QuorumLoss] | type[AfterEnd]] = {
@@ -68,7 +69,8 @@ def change_rules(call: OperatorCall, vm_id: _Id) -> Response:
     """What is not sent stays. It counts from the VM's next placement, or failure, on."""
 
     def work(tx: Transaction, _: Caller, body: VmRules) -> Done:
-        vm = set_vm_rules(tx, vm_id, _given(body.ha), _given(body.needs), body.priority, call.now)
+        ha, needs = _given(body.ha), _given(body.needs)
+        vm = set_vm_rules(tx, vm_id, ha, needs, body.priority, call.now, force=body.force)
         return Done({"vm": shapes.vm(vm)}, look_at=vm_id, look=True, details={"vm": str(vm_id)})
 
     return call.write(VmRules, work)
