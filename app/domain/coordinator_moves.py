@@ -46,7 +46,7 @@ def decide_moves(
 
 def _concerned(view: ClusterView) -> bool:
     """Most views ask for no migration at all: they cost nothing here."""
-    if view.settings.rebalance or any(n.evacuating or n.leaving for n in view.nodes):
+    if view.settings.rebalance or any(n.evacuating or n.leaving or n.quarantined_until for n in view.nodes):
         return True
     return any(v.migrating_to is not None or v.migration.wanted_to is not None or goes_home(v) for v in view.vms)
 

@@ -49,7 +49,7 @@ class DrainProgress:
 def drain_progress(view: ClusterView, name: str) -> DrainProgress:
     """The VMs that the node has, and those that are on their way to it still."""
     node = view.node(name)
-    draining = node is not None and (node.evacuating or bool(node.leaving))
+    draining = node is not None and (node.evacuating or bool(node.leaving) or node.quarantined_until is not None)
     plan = plan_moves(view)
     blocked, begun = {b.vm_id: b for b in plan.blocked}, {b.vm_id for b in plan.begin}
     leaving = []

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from app.domain.cluster import ClusterView, IncidentPhase
 from app.domain.host_shutdown import ShutdownPolicy
 from app.domain.migration import TRIES_MAX
-from app.domain.node import NodeRole, NodeState
+from app.domain.node import Node, NodeRole, NodeState
 from app.domain.placement import NoRoom, Placement, choose_node
 from app.domain.policy import QuorumLoss
 from app.domain.replace import replace
@@ -124,11 +124,20 @@ class _Traffic:
 
 def _candidates(view: ClusterView) -> list[tuple[Vm, str]]:
     """Those that should move, in their order: what was asked for, then the drains; important VMs first."""
-    emptied = {n.name for n in view.nodes if n.evacuating or n.leaving == ShutdownPolicy.MIGRATE}
+    emptied = {n.name: why for n in view.nodes if (why := _emptied(n))}
     idle = [v for v in view.vms if v.node is not None and v.wants_to_run and v.migrating_to is None]
     asked = [(v, "an operator asked for it") for v in idle if v.migration.wanted_to is not None]
-    drained = [(v, f"{v.node} is drained") for v in idle if v.node in emptied and v.migration.wanted_to is None]
+    drained = [(v, emptied[v.node or ""]) for v in idle if v.node in emptied and v.migration.wanted_to is None]
     return sorted(asked, key=_urgency) + sorted(drained, key=_urgency)
+
+
+def _emptied(node: Node) -> str:
+    """Why the VMs of this node are to move away; empty when they are not. A node that was lost too often and came back
+    before it was fenced has its VMs still, and the next loss would hurt them.
+    """
+    if node.evacuating or node.leaving == ShutdownPolicy.MIGRATE:
+        return f"{node.name} is drained"
+    return f"{node.name} is quarantined" if node.quarantined_until is not None else ""
 
 
 def _urgency(candidate: tuple[Vm, str]) -> tuple[int, int, int]:
@@ -199,4 +208,6 @@ def _pointless(view: ClusterView, vm: Vm) -> Cancel | None:
         return Cancel(vm.id, vm.migration.generation, f"{vm.migrating_to} is lost")
     if target.role is NodeRole.WITNESS or target.evacuating:
         return Cancel(vm.id, vm.migration.generation, f"{vm.migrating_to} is being drained itself")
+    if target.quarantined_until is not None:
+        return Cancel(vm.id, vm.migration.generation, f"{vm.migrating_to} is quarantined")
     return None

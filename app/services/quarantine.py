@@ -1,6 +1,7 @@
 """Flapping nodes: losses are counted, and a node that is lost too often is kept out for a while.
 
-A quarantined node keeps what it has, if it was not fenced, and takes nothing more; one that was fenced does not rejoin.
+A quarantined node that was fenced does not rejoin. One that came back before that has its VMs still: it takes no more,
+and those migrate away, as from a node that is drained.
 """
 
 from dataclasses import replace
