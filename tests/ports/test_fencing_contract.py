@@ -29,40 +29,58 @@ else:
 
 
 class FenceBench(Protocol):
-    method: FenceMethod
+    """n2 has one power supply at level 1 (`method`) and another, on another device, at level 2 (`second`)."""
 
-    def set_mode(self, mode: str) -> None: ...
+    method: FenceMethod
+    second: FenceMethod
+
+    def set_mode(self, mode: str, level: int = 1) -> None: ...
     def is_off(self) -> bool: ...
+    def press_the_button(self) -> None:
+        """The node gets power again."""
 
 
 class AgentBench:
     def __init__(self, directory: Path) -> None:
-        self.power = directory / "power"
         (directory / "agent").write_text(AGENT)
-        self.power.write_text("ON")
+        self._power = [directory / str(level) / "power" for level in (1, 2)]
+        for power in self._power:
+            power.parent.mkdir()
+        self.press_the_button()
         self.set_mode("works")
-        device = FenceDevice((sys.executable, str(directory / "agent")), {"power": str(self.power)})
-        self.method: FenceMethod = FenceAgent("power", {"n2": [device]})
+        self.set_mode("works", 2)
+        devices = [FenceDevice((sys.executable, str(directory / "agent")), {"power": str(p)}) for p in self._power]
+        self.method: FenceMethod = FenceAgent("power", {"n2": devices[:1]})
+        self.second: FenceMethod = FenceAgent("power2", {"n2": devices[1:]})
 
-    def set_mode(self, mode: str) -> None:
-        self.power.with_name("mode").write_text(mode)
+    def set_mode(self, mode: str, level: int = 1) -> None:
+        self._power[level - 1].with_name("mode").write_text(mode)
 
     def is_off(self) -> bool:
-        return self.power.read_text() == "OFF"
+        return any(p.read_text() == "OFF" for p in self._power)
+
+    def press_the_button(self) -> None:
+        for power in self._power:
+            power.write_text("ON")
 
 
 class SimBench:
     def __init__(self) -> None:
         self._off: set[str] = set()
-        self._sim = SimFence({"n2": lambda: self._off.add("n2")}, lambda node: node in self._off)
-        self.method: FenceMethod = self._sim
+        cut = {"n2": lambda: self._off.add("n2")}
+        self._sims = [SimFence(cut, self._off.__contains__, name) for name in ("power", "power2")]
+        self.method: FenceMethod = self._sims[0]
+        self.second: FenceMethod = self._sims[1]
 
-    def set_mode(self, mode: str) -> None:
-        self._sim.failures = {"n2": -1} if mode in ("fails", "hangs") else {}
-        self._sim.lies = {"n2"} if mode == "lies" else set()
+    def set_mode(self, mode: str, level: int = 1) -> None:
+        self._sims[level - 1].failures = {"n2": -1} if mode in ("fails", "hangs") else {}
+        self._sims[level - 1].lies = {"n2"} if mode == "lies" else set()
 
     def is_off(self) -> bool:
         return bool(self._off)
+
+    def press_the_button(self) -> None:
+        self._off.clear()
 
 
 @pytest.fixture(params=["sim", "agent"])
@@ -94,3 +112,57 @@ def test_no_proof_without_a_state_that_reads_off(bench: FenceBench, mode: str) -
     bench.set_mode("works")
     bench.method.fence("n2", 10)
     assert bench.is_off()
+
+
+# -- reading
+
+
+def test_reading_says_what_is_and_switches_nothing(bench: FenceBench) -> None:
+    for _ in range(2):
+        seen = bench.method.read("n2", 10)
+        assert not seen.off
+        assert "on" in seen.said
+        assert not bench.is_off()
+    bench.method.fence("n2", 10)
+    for _ in range(2):
+        assert bench.method.read("n2", 10).off
+    bench.press_the_button()
+    assert not bench.method.read("n2", 10).off, "it is read anew each time"
+
+
+def test_reading_is_not_fooled_by_a_device_that_only_says_that_it_did(bench: FenceBench) -> None:
+    bench.set_mode("lies")
+    with pytest.raises(FenceFailed):
+        bench.method.fence("n2", 2)
+    assert not bench.method.read("n2", 10).off
+
+
+@pytest.mark.parametrize("mode", ["fails", "hangs"])
+def test_what_cannot_be_read_is_neither_on_nor_off(bench: FenceBench, mode: str) -> None:
+    bench.set_mode(mode)
+    with pytest.raises(FenceFailed, match="n2"):
+        bench.method.read("n2", 1)
+    with pytest.raises(FenceFailed, match="n3"):
+        bench.method.read("n3", 1)
+    bench.set_mode("works")
+    assert not bench.method.read("n2", 10).off
+
+
+# -- several levels
+
+
+def test_the_second_level_works_where_the_first_does_not_and_says_its_own_name(bench: FenceBench) -> None:
+    bench.set_mode("fails")
+    with pytest.raises(FenceFailed):
+        bench.method.fence("n2", 1)
+    proof = bench.second.fence("n2", 10)
+    assert proof.method == bench.second.name == "power2"
+    assert bench.is_off()
+    assert bench.second.read("n2", 10).off
+
+
+def test_a_level_that_is_dead_does_not_hold_up_the_reading_of_another(bench: FenceBench) -> None:
+    bench.set_mode("hangs", 2)
+    assert not bench.method.read("n2", 10).off
+    with pytest.raises(FenceFailed):
+        bench.second.read("n2", 1)

@@ -20,6 +20,7 @@ from app.domain.vm import Desired, Vm
 from app.engine import execute, storage_fencing
 from app.ports.store import Transaction
 from app.services import commit_plan, incidents
+from app.services.epoch import hold_epoch
 from app.simulator.cluster import SimCluster
 from app.simulator.many import run_seed
 
@@ -211,6 +212,27 @@ def give_the_storage_back_at_once(patch: pytest.MonkeyPatch) -> None:
         coordinator_storage, "may_have_it_back", lambda n: bool(n.storage_cut) and n.state is not NodeState.LOST
     )
     patch.setattr(storage_fencing, "may_restore", lambda *_: None)
+
+
+def ignore_the_storm_guard(patch: pytest.MonkeyPatch) -> None:
+    """Power is cut however many nodes seem to be lost."""
+    patch.setattr(coordinator_fencing, "storm", lambda *_: "")
+
+
+def ignore_disarming(patch: pytest.MonkeyPatch) -> None:
+    """The coordinator goes on while an operator works on the switches, and the services look away."""
+    real = coordinator_rules.decide
+
+    def armed(state: CoordinatorState, now: float, settings: CoordinatorSettings) -> Any:
+        view = state.view
+        if view is None or view.settings.armed:
+            return real(state, now, settings)
+        blind = replace(state, view=replace(view, settings=replace(view.settings, armed=True)))
+        return real(blind, now, settings)
+
+    patch.setattr(coordinator_rules, "decide", armed)
+    for room in (incidents, commit_plan):
+        patch.setattr(room, "hold_armed_epoch", hold_epoch)
 
 
 #: each bug with the first seed of the default fault mix that finds it; `tests.bench.mutations` searches anew

@@ -5,6 +5,7 @@ The bugs are in `mutations`. First random faults must find them, then stories ma
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from app.ports.hypervisor import DomainSpec
 from app.simulator.cluster import SimCluster
 from app.simulator.layout import Layout, NodeLayout, VmLayout
 from app.simulator.run import run, run_with
+from app.simulator.scenario import load_scenario
 from app.simulator.script import parse_script
 from tests.simulation.mutations import (
     FOUND_BY,
@@ -25,6 +27,8 @@ from tests.simulation.mutations import (
     feed_the_watchdog_always,
     first_found,
     give_the_storage_back_at_once,
+    ignore_disarming,
+    ignore_the_storm_guard,
     one_pool_is_enough,
     proof_at_once,
     resume_on_an_old_reading,
@@ -32,6 +36,7 @@ from tests.simulation.mutations import (
     trust_memory_after_a_freeze,
 )
 
+SCENARIOS = Path(__file__).parent.parent / "scenarios"
 THREE = Layout(
     tuple(NodeLayout(f"n{i}") for i in (1, 2, 3)), tuple(VmLayout(f"vm{i}", node=f"n{i}") for i in (1, 2, 3))
 )
@@ -134,6 +139,29 @@ def _with_stale_copy() -> str:
         return cluster
 
     return run_with(build, THREE, parse_script("60s end", THREE, "script"), must_settle=True).violation
+
+
+def _told(name: str) -> tuple[str, str]:
+    """What a scenario tells, and its violation."""
+    scenario = load_scenario(SCENARIOS / name)
+    outcome = run(scenario.layout, scenario.commands, must_settle=True)
+    return outcome.text, outcome.violation
+
+
+CUT_OFF = "its fence device cut the power"
+
+
+def test_a_storm_guard_that_holds_nothing_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert CUT_OFF not in _told("storm_guard")[0]
+    ignore_the_storm_guard(monkeypatch)
+    assert CUT_OFF in _told("storm_guard")[0], "two healthy nodes lose their power for a switch that restarts"
+
+
+@pytest.mark.parametrize("name", ["disarmed_while_the_switch_restarts", "disarmed_in_the_middle_of_a_recovery"])
+def test_a_coordinator_that_goes_on_while_disarmed_is_found(monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    assert _told(name)[1] == ""
+    ignore_disarming(monkeypatch)
+    assert "while an operator has disarmed the cluster" in _told(name)[1]
 
 
 #: neither power nor a watchdog of n3: only the pools can prove it
