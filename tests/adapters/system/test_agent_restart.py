@@ -46,6 +46,7 @@ def test_each_kind_has_its_command_and_only_this_node_is_meant(tmp_path: Path) -
 def test_a_restart_is_given_its_time(tmp_path: Path) -> None:
     bench = Bench(tmp_path)
     bench.hears("silent")
+    _wait(lambda: bench.text() == "s")
     bench.clock += PAUSE_SECONDS - 0.1
     bench.hears("silent")
     bench.clock += 0.1
