@@ -199,6 +199,17 @@ def storage_fault(m: Moment) -> Commands:
     return found
 
 
+def silent_agent(m: Moment) -> Commands:
+    """An agent hangs for long; the API that could end it is there, or not, and the node may be cut off meanwhile."""
+    node, back = m.node, m.at + m.random.uniform(10, 50)
+    found = [m.now("agent", "hang", about=(node,)), Command(back, ("agent", "resume"), (node,))]
+    if m.random.random() < 0.5:
+        found += [m.now("api", "down", about=(node,)), Command(back, ("api", "up"), (node,))]
+    if m.random.random() < 0.3:
+        found += [Command(m.sometime, ("cut",), (node,)), Command(back + 5, ("heal",))]
+    return found
+
+
 def _migrate(m: Moment) -> Commands:
     if not m.vms:
         return []

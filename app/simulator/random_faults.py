@@ -2,7 +2,7 @@
 
 from random import Random
 
-from app.simulator.fault_mix import Moment, random_fault, rolling_reboot, storage_fault
+from app.simulator.fault_mix import Moment, random_fault, rolling_reboot, silent_agent, storage_fault
 from app.simulator.layout import Layout, NodeLayout, VmLayout
 from app.simulator.script import Command
 
@@ -26,7 +26,7 @@ def random_story(seed: int, nodes: int = 3, vms: int = 6) -> tuple[Layout, tuple
         seed=seed,
         storage_fences=("pool",) if Random(f"storage {seed}").random() < STORAGE_SHARE else (),  # noqa: S311
     )
-    more = _rolling(seed, names) + (_storage(seed, names) if layout.storage_fences else [])
+    more = _rolling(seed, names) + _silent(seed, names) + (_storage(seed, names) if layout.storage_fences else [])
     return layout, _script(random, names, [v.name for v in layout.vms], more)
 
 
@@ -71,6 +71,14 @@ def _rolling(seed: int, names: list[str]) -> list[Command]:
     return rolling_reboot(Moment(random, random.uniform(_BEGIN_SECONDS, FAULTS_SECONDS), names, []))
 
 
+def _silent(seed: int, names: list[str]) -> list[Command]:
+    """An agent that hangs for longer than the soft fence waits, in one story of six."""
+    random = Random(f"silent agent {seed}")  # noqa: S311
+    if random.random() >= 1 / 6:
+        return []
+    return silent_agent(Moment(random, random.uniform(_BEGIN_SECONDS, FAULTS_SECONDS), names, []))
+
+
 def _storage(seed: int, names: list[str]) -> list[Command]:
     """What goes wrong with the pools' fence, and nodes whose power cannot be cut, so that it has something to do."""
     random = Random(f"storage faults {seed}")  # noqa: S311
@@ -93,7 +101,7 @@ def all_well(at: float, names: list[str], commands: list[Command]) -> list[Comma
         repairs: tuple[tuple[str, ...], ...] = (
             ("upgrade",), ("thaw",), ("corosync", "resume"), ("agent", "resume"), ("fence", "works"),
             ("starts", "work"), ("libvirt", "up"), ("storage", "back"), ("database", "back"), ("power", "on"),
-            ("migration", "works"), ("reboot", "works"), ("return",), ("pool", "works"),
+            ("migration", "works"), ("reboot", "works"), ("return",), ("pool", "works"), ("api", "up"),
         )  # fmt: skip
         everywhere += [Command(at, words, (name,)) for words in repairs]
         everywhere += [Command(at, ("database", how), (name, "0")) for how in ("mute", "conflict")]
