@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from app.adapters.system.agent_restart import PAUSE_SECONDS, AgentRestart
+from app.config import ApiSection
 from app.domain.events import SignalReceived
 
 
@@ -63,3 +64,14 @@ def test_a_command_that_does_not_work_or_is_none_harms_nobody(tmp_path: Path) ->
     other = Bench(tmp_path)
     other.hears("gone")
     _wait(lambda: other.text() == "g")
+
+
+def test_what_the_api_runs_by_default_is_what_polkit_allows_it() -> None:
+    """The rule names verbs of systemd's and one unit; a command beside it would be refused where nobody looks."""
+    rules = (Path(__file__).parents[3] / "packaging/polkit.rules").read_text()
+    config = ApiSection()
+    for command in (config.end_agent, config.start_agent):
+        (verb,) = [word for word in command if word in ("kill", "start", "restart", "stop")]
+        assert f'"{verb}"' in rules
+        assert command[-1] == "holdfast-agent.service"
+        assert f'"{command[-1]}"' in rules
