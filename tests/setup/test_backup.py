@@ -8,6 +8,7 @@ import pytest
 from app.bootstrap import build_store, first_tokens, upgrade_database
 from app.config import Config, DatabaseSection
 from app.domain.errors import Conflict, InvalidInput
+from app.domain.layout import Layout, Member
 from app.setup.backup import backup, restore
 from tests.ports.store_samples import SAMPLES
 
@@ -97,3 +98,18 @@ def test_what_is_no_backup_and_what_has_another_schema(tmp_path: Path, full: Con
     file.write_bytes(gzip.compress(text.replace('"schema": "', '"schema": "x', 1).encode()))
     with pytest.raises(Conflict, match="install the version that made"):
         restore(new, file, replace_state=False, running=nobody)
+
+
+def test_who_the_members_are_is_not_taken_from_the_backup(tmp_path: Path, full: Config) -> None:
+    """A cluster that is built anew has other machines: on the votes of the old ones it would wait for ever."""
+    file = tmp_path / "state.gz"
+    backup(full, file)
+    new = cloud(tmp_path, "new")
+    layout = Layout(0, 1, "rack-2", 1000, (Member(1, "node9", ("10.0.0.9",)),), 2)
+    store = build_store(new)
+    store.run(lambda tx: tx.layouts.add(layout))
+    store.close()
+    restore(new, file, replace_state=True, running=nobody)
+    after = everything(new)
+    assert [row.name for row in after["layouts"]] == ["rack-2"]  # type: ignore[attr-defined]
+    assert after["vms"] == everything(full)["vms"]

@@ -41,6 +41,9 @@ def dump(url: str, about: dict[str, Any]) -> Iterator[str]:
 def restore(url: str, lines: Iterable[str], *, replace: bool) -> int:
     """Put the dump in place of what is there, in one transaction; the number of its rows.
 
+    Who the members are stays as it is here, where it is known: machines that burned must not come back as members, on
+    whose votes the new ones would wait.
+
     InvalidInput for what is no whole dump. Conflict for a dump of another schema, and unless `replace` for a database
     that has projects already.
     """
@@ -59,9 +62,12 @@ def restore(url: str, lines: Iterable[str], *, replace: bool) -> int:
                 raise Conflict(
                     "this cluster has a state already: a restore would replace it, say --replace if you mean it"
                 )
-            for table in reversed(_all_tables()):
+            layouts = SQLModel.metadata.tables["layouts"]
+            known = connection.execute(select(layouts.c.id).limit(1)).first() is not None
+            tables = [table for table in _all_tables() if table is not layouts or not known]
+            for table in reversed(tables):
                 connection.execute(table.delete())
-            for table in _all_tables():
+            for table in tables:
                 found = [_typed(table, row) for name, row in rows if name == table.name]
                 for begin in range(0, len(found), _BATCH):
                     connection.execute(table.insert(), found[begin : begin + _BATCH])
