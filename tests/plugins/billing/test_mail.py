@@ -14,11 +14,18 @@ import pytest
 from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
+from app.adapters.sim.store import MemoryStore
+from app.bootstrap import build_delivery
+from app.config import Config, NotifySection
 from app.domain.records import OutboxMessage, WebhookEndpoint
 from app.plugin_api.registry import PluginError, Registry
 from app.ports.billing import DeliveryResult
+from app.services.deliver_outbox import deliver_due
+from app.services.emit_event import emit_event
+from app.services.save_endpoint import add_endpoint
 from plugins.billing.mail import MailDelivery, MailOptions
 from tests.domain.make import WHEN
+from tests.services.test_deliver_outbox import StandingClock
 
 TO = WebhookEndpoint(1, "mailto:ops@example.org", "")
 
@@ -172,3 +179,17 @@ def test_options_that_cannot_work_are_refused_at_start() -> None:
     registry.billing("mail", {"host": "mail.example.org", "sender": "a@b.example"})
     no_file = MailOptions(host="127.0.0.1", sender="a@b.example", username="x", security="none", port=1)
     assert not _deliver(no_file, _event()).delivered
+
+
+def test_an_event_of_the_cluster_reaches_a_mailbox_by_the_products_own_wiring(server: Server) -> None:
+    """From the transaction of what happened, through the outbox and the plugin that bootstrap chose, to the server."""
+    mail = server.options().model_dump(include={"host", "port", "security", "sender"})
+    delivery = build_delivery(Config(notify=NotifySection(mail=mail)), Registry.load())
+    store, clock = MemoryStore(), StandingClock(WHEN)
+    store.run(lambda tx: add_endpoint(tx, WebhookEndpoint(0, "mailto:ops@example.org", "", events=("node.failed",))))
+    store.run(lambda tx: emit_event(tx, "node.failed", {"node": "n3"}, WHEN))
+    store.run(lambda tx: emit_event(tx, "vm.started", {"vm": 1}, WHEN))
+    assert deliver_due(store, delivery, clock, (0.0, 5.0)) == 1
+    (arrived,) = server.inbox.mails
+    assert arrived["Subject"] == "[holdfast] node.failed: n3"
+    assert deliver_due(store, delivery, clock, (0.0, 5.0)) == 0
