@@ -29,10 +29,13 @@ else:
 
 
 class FenceBench(Protocol):
-    """n2 has one power supply at level 1 (`method`) and another, on another device, at level 2 (`second`)."""
+    """n2 has one power supply, on a device at level 1 (`method`) and on another at level 2 (`second`). n4 has two
+    supplies, on a device each, both at the level `pair`; `set_mode` with level 2 is that of the second.
+    """
 
     method: FenceMethod
     second: FenceMethod
+    pair: FenceMethod
 
     def set_mode(self, mode: str, level: int = 1) -> None: ...
     def is_off(self) -> bool: ...
@@ -52,6 +55,7 @@ class AgentBench:
         devices = [FenceDevice((sys.executable, str(directory / "agent")), {"power": str(p)}) for p in self._power]
         self.method: FenceMethod = FenceAgent("power", {"n2": devices[:1]})
         self.second: FenceMethod = FenceAgent("power2", {"n2": devices[1:]})
+        self.pair: FenceMethod = FenceAgent("power", {"n4": devices})
 
     def set_mode(self, mode: str, level: int = 1) -> None:
         self._power[level - 1].with_name("mode").write_text(mode)
@@ -71,16 +75,26 @@ class SimBench:
         self._sims = [SimFence(cut, self._off.__contains__, name) for name in ("power", "power2")]
         self.method: FenceMethod = self._sims[0]
         self.second: FenceMethod = self._sims[1]
+        self._supplies = {1, 2}
+        self._pair = SimFence({"n4": self._cut_both}, lambda _: not self._supplies)
+        self.pair: FenceMethod = self._pair
+        self._stuck = False
+
+    def _cut_both(self) -> None:
+        self._supplies -= {1} if self._stuck else {1, 2}
 
     def set_mode(self, mode: str, level: int = 1) -> None:
         self._sims[level - 1].failures = {"n2": -1} if mode in ("fails", "hangs") else {}
         self._sims[level - 1].lies = {"n2"} if mode == "lies" else set()
+        self._stuck = level == 2 and mode == "lies"
+        self._pair.failures = {"n4": -1} if mode in ("fails", "hangs") else {}
 
     def is_off(self) -> bool:
         return bool(self._off)
 
     def press_the_button(self) -> None:
         self._off.clear()
+        self._supplies |= {1, 2}
 
 
 @pytest.fixture(params=["sim", "agent"])
@@ -166,3 +180,27 @@ def test_a_level_that_is_dead_does_not_hold_up_the_reading_of_another(bench: Fen
     assert not bench.method.read("n2", 10).off
     with pytest.raises(FenceFailed):
         bench.second.read("n2", 1)
+
+
+# -- several devices at one level
+
+
+def test_a_node_with_two_supplies_is_off_when_both_are(bench: FenceBench) -> None:
+    bench.set_mode("lies", 2)
+    with pytest.raises(FenceFailed, match="n4"):
+        bench.pair.fence("n4", 2)
+    assert not bench.pair.read("n4", 10).off, "one supply is off, and the node runs on with the other"
+    bench.set_mode("works", 2)
+    assert bench.pair.fence("n4", 10).method == "power"
+    assert bench.pair.read("n4", 10).off
+    bench.press_the_button()
+    assert not bench.pair.read("n4", 10).off
+
+
+@pytest.mark.parametrize("mode", ["fails", "hangs"])
+def test_a_level_is_read_when_all_of_its_devices_are(bench: FenceBench, mode: str) -> None:
+    bench.set_mode(mode, 2)
+    with pytest.raises(FenceFailed, match="n4"):
+        bench.pair.read("n4", 1)
+    with pytest.raises(FenceFailed, match="n4"):
+        bench.pair.fence("n4", 1)
