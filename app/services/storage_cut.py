@@ -18,19 +18,19 @@ CUT = "storage-cut"
 def begin_cut(tx: Transaction, epoch: int, node: str, pools: tuple[str, ...], now: datetime) -> int:
     """Write that the node is being cut off from these pools; the token to do it with, higher than all before it.
 
-    Conflict when the node is not lost any more, or proven already.
+    Higher than those of the row, which decides; and by the clock also than those of a row of that name that was
+    forgotten, or that a backup knows nothing of. Conflict when the node is not lost any more, or proven already.
     """
     hold_armed_epoch(tx, epoch)
     row, incident = node_named(tx, node), early_incident(tx, node)
     if row.state is not NodeState.LOST or incident is None or incident.proof is not None:
         raise Conflict(f"{node} is not to be fenced any more")
     known = set(row.storage_cut)
-    tx.nodes.save(
-        replace(row, storage_cut=tuple(sorted(known | set(pools))), storage_token=row.storage_token + 1, cleaned=False)
-    )
+    token = max(row.storage_token + 1, int(now.timestamp() * 1000))
+    tx.nodes.save(replace(row, storage_cut=tuple(sorted(known | set(pools))), storage_token=token, cleaned=False))
     if not set(pools) <= known:
         add_steps(tx, incident, [Step(now, CUT, f"access to {', '.join(pools)} is being taken from it", node=node)])
-    return row.storage_token + 1
+    return token
 
 
 def may_restore(tx: Transaction, epoch: int, node: str) -> None:

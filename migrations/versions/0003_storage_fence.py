@@ -16,7 +16,7 @@ def upgrade() -> None:
     """The defaults are for the rows that are there, and for those that a version before this one adds."""
     with op.batch_alter_table("nodes") as nodes:
         nodes.add_column(sa.Column("storage_cut", TEXT, nullable=False, server_default="[]"))
-        nodes.add_column(sa.Column("storage_token", sa.Integer(), nullable=False, server_default="0"))
+        nodes.add_column(sa.Column("storage_token", sa.BigInteger(), nullable=False, server_default="0"))
         nodes.add_column(sa.Column("cleaned", sa.Boolean(), nullable=False, server_default="0"))
 
 

@@ -112,7 +112,7 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
             frozen_until=LATER,
             reboot_of="b-1",
             storage_cut=("ceph", "ü"),
-            storage_token=3,
+            storage_token=1_800_000_000_123,
             cleaned=True,
         ),
         Node(0, "node-2", "10.0.0.2"),

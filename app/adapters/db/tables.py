@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Boolean, Column, Index, Integer, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from app.adapters.db.columns import LONG, double, json_column, later_text, number, text_column, time_column
@@ -88,7 +88,7 @@ class NodeRow(SQLModel, table=True):
     reboot_of: str
     # with defaults in the database, for a version before this one adds nodes without them
     storage_cut: str = Field(sa_column=Column(LONG, nullable=False, server_default="[]"))
-    storage_token: int = Field(sa_column=Column(Integer(), nullable=False, server_default="0"))
+    storage_token: int = Field(sa_column=Column(BigInteger(), nullable=False, server_default="0"))
     cleaned: bool = Field(sa_column=Column(Boolean(), nullable=False, server_default="0"))
 
 
