@@ -31,7 +31,11 @@ from tests.nodes.steps import Steps
 #: as docs/install.md has it; nfs-common is for the pool
 PACKAGES = "chrony corosync fence-agents galera-4 ipmitool mariadb-server rsync stunnel4 nfs-common"
 CONFIG = "/etc/holdfast/holdfast.toml"
+UNIT = "/etc/systemd/system/holdfast-agent.service"
 COMMAND_SECONDS = 600
+#: under emulation an agent starts more slowly than the watchdog waits: to end one that only stood still for some seconds
+#: would cost its node a reset, so neither the unit nor the coordinator does it before
+PATIENCE_SECONDS = 60
 #: the snapshot of all machines
 FORMED = "formed"
 _IMAGE_FILES = {"path": "disk", "kernel": "kernel", "initrd": "initrd"}
@@ -78,6 +82,7 @@ class Cluster:
     def _install(self, machine: Machine) -> None:
         machine.put("/etc/chrony/sources.d/rack.sources", f"server {SERVER} iburst minpoll 2 maxpoll 4\n".encode())
         machine.put("/etc/chrony/conf.d/rack.conf", b"makestep 0.1 -1\n")
+        machine.put(f"{UNIT}.d/rack.conf", f"[Service]\nWatchdogSec={PATIENCE_SECONDS}\n".encode())
         self.repository.teach(machine)
         apt_install(machine, f"holdfast {PACKAGES}")
         machine.ssh("systemctl restart chrony")
@@ -97,7 +102,7 @@ class Cluster:
             said = json.loads(holdfast(first, f"cluster init {_addresses(first)} --json"))
         self._tokens = Tokens(said["admin_token"], said["project_token"])
         with self.steps.step("a pool"):
-            self.configure(first, {"pools": [_pool()]})
+            self.configure(first, {"pools": [_pool()], "recovery": {"agent_silence_seconds": PATIENCE_SECONDS}})
 
     def configure(self, machine: Machine, sections: dict[str, Any]) -> None:
         """Lay those sections over the ones in the node's holdfast.toml, and start the agent anew.
