@@ -33,7 +33,7 @@ PACKAGES = "chrony corosync fence-agents galera-4 ipmitool mariadb-server rsync 
 CONFIG = "/etc/holdfast/holdfast.toml"
 UNIT = "/etc/systemd/system/holdfast-agent.service"
 COMMAND_SECONDS = 600
-#: under emulation an agent starts more slowly than the watchdog waits: to end one that only stood still for some seconds
+#: under emulation an agent starts more slowly than the watchdog waits: to end one that only stood still for a moment
 #: would cost its node a reset, so neither the unit nor the coordinator does it before
 PATIENCE_SECONDS = 60
 #: the snapshot of all machines
