@@ -32,6 +32,8 @@ def _tables(paths: LabPaths, lab: LabState, node: NodeState) -> dict[str, Any]:
             "rack": node.rack,
             "memory_mib": node.memory_mib,
             "cores": node.cores,
+            # one machine plays all nodes: an agent may wait for a core for seconds without being hung
+            "agent_silence_seconds": 6,
         },
         "database": {"urls": galera.urls(node, lab.nodes, lab.database_password)},
         "membership": {
