@@ -32,8 +32,6 @@ def _tables(paths: LabPaths, lab: LabState, node: NodeState) -> dict[str, Any]:
             "rack": node.rack,
             "memory_mib": node.memory_mib,
             "cores": node.cores,
-            # one machine plays all nodes: an agent may wait for a core for seconds without being hung
-            "agent_silence_seconds": 6,
         },
         "database": {"urls": galera.urls(node, lab.nodes, lab.database_password)},
         "membership": {
@@ -49,6 +47,8 @@ def _tables(paths: LabPaths, lab: LabState, node: NodeState) -> dict[str, Any]:
             "detection_skew_seconds": 2,
             # a node has one core of this machine at best: the first guest is up sooner, and the last no later
             "starts_per_node_max": 1,
+            # one machine plays all nodes: an agent may wait for a core for seconds without being hung
+            "agent_silence_seconds": 6,
         },
         "fence_devices": [
             {
