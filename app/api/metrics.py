@@ -92,7 +92,8 @@ class ApiMetrics:
         with self._lock:
             self._remember(text, token)
             recoveries = self._recoveries.measure(tx)
-        return [*measure_cluster(tx, now), *recoveries], load_view(tx, now)
+        view = load_view(tx, now)
+        return [*measure_cluster(tx, view, now), *recoveries], view
 
     def _remember(self, text: str, token: Token) -> None:
         self._good = {_sha256(text): token.expires} | dict(list(self._good.items())[:15])

@@ -6,19 +6,20 @@ in no label but the names of VMs; tokens, secrets and addresses are in none.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
 from prometheus_client.core import GaugeMetricFamily, Metric
 
-from app.domain.cluster import IncidentPhase
+from app.domain.cluster import ClusterView, IncidentPhase
+from app.domain.cluster_settings import ClusterSettings
 from app.domain.node import NodeRole, NodeState
 from app.domain.records import Epoch
 from app.domain.vm import Status, Vm, status_of
 from app.ports.store import Transaction
 from app.services.epoch import current_epoch
-from app.services.load_view import OPEN_PHASES, current_settings
+from app.services.load_view import OPEN_PHASES
 
 
 def gauge(name: str, says: str, labels: Iterable[str] = ()) -> GaugeMetricFamily:
@@ -33,22 +34,21 @@ def one(name: str, says: str, value: float) -> GaugeMetricFamily:
     return family
 
 
-def measure_cluster(tx: Transaction, now: datetime) -> list[Metric]:
+def measure_cluster(tx: Transaction, view: ClusterView, now: datetime) -> list[Metric]:
     """Nodes, VMs, incidents, coordinator, fence devices, storage paths, deliveries."""
-    vms = list(tx.vms.where())
     return [
-        *_nodes(tx, vms, now),
-        *_vms(vms),
-        *_incidents(tx, now),
+        *_nodes(view, now),
+        *_vms(view.vms),
+        *_incidents(tx, view, now),
         *_coordinator(current_epoch(tx), now),
-        *_automation(tx, now),
+        *_automation(view.settings, now),
         *_fence_checks(tx, now),
         *_paths(tx),
         *_outbox(tx, now),
     ]
 
 
-def _nodes(tx: Transaction, vms: list[Vm], now: datetime) -> list[Metric]:
+def _nodes(view: ClusterView, now: datetime) -> list[Metric]:
     state = gauge("holdfast_node_state", "1 for the state a node is in, 0 for the others", ("node", "role", "state"))
     healthy = gauge("holdfast_node_healthy", "1 if the node's agent reported no fault of the node", ("node",))
     away = gauge("holdfast_node_maintenance", "1 while the node is in maintenance", ("node",))
@@ -57,10 +57,10 @@ def _nodes(tx: Transaction, vms: list[Vm], now: datetime) -> list[Metric]:
     promised = gauge("holdfast_node_memory_promised_bytes", "Memory promised to VMs, in bytes", ("node",))
     totals = {(role, s): 0 for role in NodeRole for s in NodeState}
     used: Counter[str] = Counter()
-    for vm in vms:
+    for vm in view.vms:
         if vm.node is not None and vm.wants_to_run:
             used[vm.node] += vm.memory_mib
-    for node in tx.nodes.where():
+    for node in view.nodes:
         totals[node.role, node.state] += 1
         for s in NodeState:
             state.add_metric((node.name, node.role.value, s.value), node.state is s)
@@ -75,7 +75,7 @@ def _nodes(tx: Transaction, vms: list[Vm], now: datetime) -> list[Metric]:
     return [count, state, healthy, away, quarantined, memory, promised]
 
 
-def _vms(vms: list[Vm]) -> list[Metric]:
+def _vms(vms: Sequence[Vm]) -> list[Metric]:
     count = gauge("holdfast_vms", "Number of VMs by status", ("status",))
     by_status = Counter(map(status_of, vms))
     for status in Status:
@@ -91,8 +91,8 @@ def _vms(vms: list[Vm]) -> list[Metric]:
     return [count, info, moving]
 
 
-def _incidents(tx: Transaction, now: datetime) -> list[Metric]:
-    rows = tx.incidents.where(phase=OPEN_PHASES)
+def _incidents(tx: Transaction, view: ClusterView, now: datetime) -> list[Metric]:
+    rows = view.incidents
     count = gauge("holdfast_incidents_open", "Number of recoveries under way by phase", ("phase",))
     by_phase = Counter(row.phase for row in rows)
     for phase in OPEN_PHASES:
@@ -122,8 +122,7 @@ def _coordinator(row: Epoch, now: datetime) -> list[Metric]:
     ]
 
 
-def _automation(tx: Transaction, now: datetime) -> list[Metric]:
-    settings = current_settings(tx)
+def _automation(settings: ClusterSettings, now: datetime) -> list[Metric]:
     since = settings.disarmed_at if not settings.armed else None
     return [
         one("holdfast_disarmed", "1 while automation is disarmed: nothing is recovered by itself", not settings.armed),
