@@ -19,6 +19,7 @@ from app.adapters.cluster_files.follow_layout import FollowLayout
 from app.adapters.corosync.membership import CorosyncMembership
 from app.adapters.db.store import SqlStore
 from app.adapters.fencing.fence_agents import FenceAgent, FenceDevice
+from app.adapters.heartbeat.directory import DirectoryHeartbeat
 from app.adapters.libvirt.hypervisor import LibvirtHypervisor
 from app.adapters.libvirt.migration import MigrationChoices
 from app.adapters.metrics.agent_file import FILE as AGENT_METRICS
@@ -54,6 +55,7 @@ from app.ports.membership import Membership, MembershipEvent
 from app.ports.network import PathReport, PathWatch
 from app.ports.storage import Pool
 from app.ports.storage_fence import StorageFence
+from app.ports.storage_heartbeat import StorageHeartbeat
 from app.ports.store import Store
 from app.ports.watchdog import Watchdog
 from app.services.bootstrap_cloud import bootstrap_cloud
@@ -134,6 +136,12 @@ def build_watchdog(config: Config) -> Watchdog:
     if not path:
         return NoWatchdog()
     return OpenedByFirstFeed(timeout_kept(path, wanted), lambda: DeviceWatchdog(path, wanted))
+
+
+def build_heartbeat(config: Config) -> StorageHeartbeat | None:
+    """The second heartbeat, in the directory of the pool that carries it; None without one."""
+    path = config.heartbeat_path
+    return DirectoryHeartbeat(path, config.node.name) if path is not None else None
 
 
 def build_fence_methods(config: Config) -> FenceMethods:
@@ -222,6 +230,7 @@ class AgentProcess:
             placement=registry.placement_advice(),
             machine=SystemdMachine() if config.node.reboot_by_agent else None,
             storage_fences=storage_fences,
+            heartbeat=build_heartbeat(config),
         )
         lead = replace(config.coordinator_settings, storage_fences=frozenset(storage_fences))
         self._agent = Agent(ports, self._inbox, lead, config.node_agent_settings)

@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from app.adapters.cluster_files import places
 from app.adapters.cluster_files.galera_conf import database_urls
@@ -19,6 +19,7 @@ from app.domain.fencing import FencingTimes
 from app.domain.host_shutdown import ShutdownPolicy
 from app.domain.node import NodeRole
 from app.domain.node_agent_state import NodeAgentSettings
+from app.domain.storage_heartbeat import HeartbeatTimes
 
 
 class ConfigError(DomainError):
@@ -132,12 +133,22 @@ class FenceDeviceSection(_Section):
 
 
 class PoolSection(_Section):
-    """A pool and the storage plugin that drives it."""
+    """A pool and the storage plugin that drives it.
+
+    `heartbeat`: its directory (`options.path`, shared by all nodes) also carries the nodes' second heartbeat.
+    """
 
     name: str
     driver: str
     shared: bool = False
     options: dict[str, object] = {}
+    heartbeat: bool = False
+
+    @model_validator(mode="after")
+    def _can_carry_it(self) -> "PoolSection":
+        if self.heartbeat and not (self.shared and self.options.get("path")):
+            raise ValueError("a pool with `heartbeat` must be shared = true and have a directory, options.path")
+        return self
 
 
 class NetworkSection(_Section):
@@ -210,6 +221,20 @@ class Config(_Section):
         return times
 
     @property
+    def heartbeat_path(self) -> Path | None:
+        """The directory of the pool that carries the heartbeat over storage; None: there is none."""
+        return next((Path(str(p.options["path"])) for p in self.pools if p.heartbeat), None)
+
+    @property
+    def heartbeat_times(self) -> HeartbeatTimes | None:
+        """The figures of that heartbeat; ValueError where they contradict the watchdog, or two pools carry one."""
+        if sum(p.heartbeat for p in self.pools) > 1:
+            raise ValueError("one pool carries the heartbeat, and here are two: all nodes must read the same")
+        times = HeartbeatTimes()
+        times.check(self.fencing_times, self.watchdog.timeout_seconds if self.watchdog.path else None)
+        return times if self.heartbeat_path else None
+
+    @property
     def coordinator_settings(self) -> CoordinatorSettings:
         """What the coordinator decides with."""
         levels: dict[str, set[int]] = {}
@@ -223,6 +248,7 @@ class Config(_Section):
             blip_seconds=self.recovery.blip_seconds,
             agent_silence_seconds=self.recovery.agent_silence_seconds,
             soft_fence_wait_seconds=self.recovery.soft_fence_wait_seconds,
+            heartbeat=self.heartbeat_times,
         )
 
     @property
@@ -235,6 +261,7 @@ class Config(_Section):
             leave_stop_seconds=min(60.0, 0.15 * self.node.shutdown_seconds_max),
             move_stall_seconds=self.migration.stall_seconds,
             move_seconds_max=self.migration.seconds_max,
+            heartbeat=self.heartbeat_times,
         )
 
 
@@ -277,7 +304,7 @@ def load_config(path: Path) -> Config:
         raise ConfigError(f"{path}: {error}") from error
     try:
         config = Config.model_validate(_with_layout(raw, path.parent))
-        config.fencing_times  # noqa: B018  the inequality of the watchdog is checked at start
+        config.fencing_times, config.heartbeat_times  # noqa: B018  the inequalities of time are checked at start
     except ValidationError as error:
         wrong = "; ".join(f"{'.'.join(str(x) for x in e['loc'])}: {e['msg']}" for e in error.errors())
         raise ConfigError(f"{path}: {wrong}") from error

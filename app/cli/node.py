@@ -37,12 +37,17 @@ def list_nodes(api: ApiOption = DEFAULT_API, token: TokenOption = "", as_json: J
     )
     shown = (
         (
-            r["name"], r["address"], r["role"], r["state"], r["maintenance"], r["quarantined_until"], r["health"],
+            r["name"], r["address"], r["role"], _state(r), r["maintenance"], r["quarantined_until"], r["health"],
             r["vms"], f"{r['memory_used_mib']} MiB", f"{r['memory_free_mib']} MiB",
         )
         for r in rows
     )  # fmt: skip
     say_table(columns, shown)
+
+
+def _state(row: Json) -> str:
+    """`lost (isolated)`: with what the heartbeat over storage says of it."""
+    return f"{row['state']} ({row['condition']})" if row["condition"] else str(row["state"])
 
 
 @app.command()

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from app.domain.cluster import Proof
 from app.domain.fence_actions import CutStorage, Fence, ReadFence, ReadStorage, RestoreStorage, SoftFence
+from app.domain.heartbeat_actions import NoteClass, ReadBeats, ReadKeeps, WriteBeat, WriteKeeps
 from app.domain.migration import MoveEnd
 from app.domain.moves import MovePlan
 from app.domain.recovery import RecoveryPlan
@@ -353,4 +354,9 @@ Action = (
     | AdvanceRolling
     | CloseIncident
     | SendSignal
+    | WriteBeat
+    | ReadKeeps
+    | ReadBeats
+    | WriteKeeps
+    | NoteClass
 )

@@ -2,6 +2,14 @@
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+
+
+class AfterKeep(StrEnum):
+    """What follows when a node was kept for `isolated_keep_seconds`: its VMs run on, or it is fenced."""
+
+    KEEP = "keep"
+    FENCE = "fence"
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,6 +19,8 @@ class ClusterSettings:
     `guarantee`: so many node failures must stay survivable; what would break that is refused. 0: no promise.
     `storm_share`: no fence is begun while more than this share of the nodes is lost, unless an operator has lifted that
     guard until `storm_lifted_until`.
+    `isolated_keep_seconds`: so long the VMs of a node run on that lost its management network alone, then
+    `isolated_then` decides; 0: not at all.
     `quarantine_losses` losses within `quarantine_window_seconds` keep a node out for `quarantine_seconds`.
     """
 
@@ -33,3 +43,5 @@ class ClusterSettings:
     starts_max: int = 0
     rebalance: bool = False
     storm_lifted_until: datetime | None = None
+    isolated_keep_seconds: float = 300.0
+    isolated_then: AfterKeep = AfterKeep.FENCE

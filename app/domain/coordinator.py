@@ -19,7 +19,7 @@ Invariants:
 
 from collections.abc import Sequence
 
-from app.domain import coordinator_fencing, coordinator_storage
+from app.domain import coordinator_fencing, coordinator_heartbeat, coordinator_storage
 from app.domain import coordinator_rules as rules
 from app.domain.actions import Action, Campaign, LoadView, SendSignal
 from app.domain.cluster import ClusterView
@@ -33,12 +33,15 @@ from app.domain.coordinator_state import (
     unheard,
 )
 from app.domain.events import (
+    BeatsRead,
     EpochLost,
     EpochWon,
     Event,
     FenceAttempted,
     FenceRead,
     GroupChanged,
+    HeartbeatFailed,
+    KeepsWritten,
     MembershipChanged,
     SignalReceived,
     StorageRestored,
@@ -47,6 +50,7 @@ from app.domain.events import (
     Written,
 )
 from app.domain.replace import replace
+from app.domain.storage_heartbeat import BeatMemory
 
 
 def step(
@@ -75,6 +79,7 @@ def step(
         actions.append(SendSignal("lead", epoch=state.epoch or 0))
     state, more = rules.decide(state, now, settings)
     actions += more
+    state = coordinator_heartbeat.keep_beats(state, now, settings, actions)
     return _load_view(state, now, settings, actions), tuple(actions)
 
 
@@ -107,6 +112,7 @@ def _take_in(
             return replace(
                 state, epoch=epoch, known_epoch=epoch, campaigning=False, view=None, view_wanted=True,
                 view_loading=False, writing=frozenset(), fences={}, lead_sent_at=now, led_at=now,
+                beats=BeatMemory(led_since=now, due_at=now),
             )  # fmt: skip
         case EpochLost(epoch):
             lost = replace(stepped_down(state), known_epoch=max(state.known_epoch, epoch), campaigning=False)
@@ -127,6 +133,8 @@ def _take_in(
             return coordinator_fencing.fence_read(state, event)
         case StorageRestored():
             return coordinator_storage.restored(state, now, event, settings)
+        case BeatsRead() | KeepsWritten() | HeartbeatFailed():
+            return coordinator_heartbeat.take_in(state, now, event, settings)
         case _:
             return state
 

@@ -11,6 +11,7 @@ Invariants:
 * a proof that turns out to be false is void before anything else happens.
 """
 
+from app.domain import coordinator_heartbeat as heartbeat
 from app.domain import coordinator_storage as storage
 from app.domain import first_look
 from app.domain.actions import (
@@ -43,6 +44,7 @@ from app.domain.recovery import plan_recovery
 from app.domain.replace import replace
 from app.domain.soft_fence import beyond_help, silent_seconds
 from app.domain.storage_fencing import METHOD as STORAGE
+from app.domain.storage_heartbeat import was_kept
 from app.domain.storm_guard import HELD, storm
 
 
@@ -56,7 +58,7 @@ def attend(
     current: bool,
 ) -> CoordinatorState:
     """All that one node asks for. `current`: the view of this round was read after our last write had ended."""
-    if any(key.endswith(f":{node.name}") for key in state.writing) or state.view is None or state.epoch is None:
+    if _writing(state, node) or state.view is None or state.epoch is None:
         return state
     if current and _quarantine_over(state, node):
         actions.append(EndQuarantine(state.epoch, node.name))
@@ -69,7 +71,7 @@ def attend(
         if current and absent is not None and not excused(state.view, node) and may_fence(state, now, node, settings):
             actions.append(OpenIncident(state.epoch, node.name, absent))
             return begin_write(keep_fence(state, node.name, FenceProgress()), "open", node.name)
-        return state
+        return heartbeat.note_storage(state, now, node, settings, actions) if current else state
     if node.state is not NodeState.LOST:
         return state
     incident = state.view.incident_of(node.name)
@@ -141,16 +143,32 @@ def _fence(
     if node.name in state.fences:
         state = keep_fence(state, node.name, progress)
     absent = state.absent_seconds(node.name, now)
-    proof = progress.proof or _by_time(node, absent, settings) or _by_word(incident, absent)
+    if absent is not None:
+        state, held = heartbeat.hold(state, now, node, incident, settings, actions, current=current)
+        if held:
+            return state
+        current = current and not _writing(state, node)
+    proof = progress.proof or _by_time(state, now, node, incident, settings) or _by_word(incident, absent)
     if proof is not None:
+        state = heartbeat.end_keep(state, incident, f"proven off by {proof.method}")
         return _record(state, now, node, proof, settings, actions) if current else state
     if absent is None and not beyond_help(state, now, node, settings):
         return _returned(state, now, node, incident, progress, settings, actions, current=current)
     return _power(state, now, node, incident, settings, actions, current=current)
 
 
-def _by_time(node: Node, absent: float | None, settings: CoordinatorSettings) -> Proof | None:
-    return proof_by_time(absent, node.watchdog_seconds, settings.times) if absent else None
+def _writing(state: CoordinatorState, node: Node) -> bool:
+    """A write about it is in flight."""
+    return any(key.endswith(f":{node.name}") for key in state.writing)
+
+
+def _by_time(
+    state: CoordinatorState, now: float, node: Node, incident: Incident, settings: CoordinatorSettings
+) -> Proof | None:
+    """Counts from when the node is absent and no lease lets its VMs run any more."""
+    since = heartbeat.quiet_since(state, node, incident, settings)
+    what = "its last lease over" if was_kept(incident) else "absent"
+    return proof_by_time(now - since, node.watchdog_seconds, settings.times, what) if since is not None else None
 
 
 def _by_word(incident: Incident, absent: float | None) -> Proof | None:

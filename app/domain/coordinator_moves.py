@@ -19,6 +19,7 @@ def decide_moves(
     view, epoch = state.view, state.epoch
     if view is None or epoch is None or state.writing:
         return state
+    view = _only_to_members(view, state.members)
     state = _rest(state, now, view, settings)
     if not _concerned(view):
         return state
@@ -42,6 +43,15 @@ def decide_moves(
         return state
     actions.append(CommitMoves(epoch, plan))
     return replace(state, writing=state.writing | {"moves:"})
+
+
+def _only_to_members(view: ClusterView, members: frozenset[str]) -> ClusterView:
+    """Nothing migrates to a node that Corosync does not see, also where it is not lost yet: it could not go on there,
+    and would come after the time by which nothing runs on such a node.
+    """
+    if members.issuperset(n.name for n in view.nodes):
+        return view
+    return replace(view, nodes=tuple(n if n.name in members else replace(n, maintenance=True) for n in view.nodes))
 
 
 def _concerned(view: ClusterView) -> bool:

@@ -17,7 +17,9 @@ from app.domain.replace import replace
 from app.domain.soft_fence import soften
 
 #: the kinds of writes; a write in flight is known as "kind:node"
-WRITES = frozenset({"open", "cancel", "proof", "plan", "close", "note", "moves", "void", "hold", "release", "rolling"})
+WRITES = frozenset(
+    {"open", "cancel", "proof", "plan", "close", "note", "moves", "void", "hold", "release", "rolling", "class"}
+)
 
 
 def decide(state: CoordinatorState, now: float, settings: CoordinatorSettings) -> tuple[CoordinatorState, list[Action]]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from app.domain.fencing import FencingTimes
 from app.domain.rebalance import RebalanceSettings
 from app.domain.rolling_steps import RollingTimes
+from app.domain.storage_heartbeat import HeartbeatTimes
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,3 +50,5 @@ class CoordinatorSettings:
     move_retry_seconds: float = 15.0
     rebalance: RebalanceSettings = field(default_factory=RebalanceSettings)
     rolling: RollingTimes = field(default_factory=RollingTimes)
+    #: None: there is no heartbeat over storage
+    heartbeat: HeartbeatTimes | None = None

@@ -7,6 +7,7 @@ from app.domain.cluster import ClusterView
 from app.domain.fencing import FenceProgress
 from app.domain.rebalance import RebalanceMemory
 from app.domain.replace import replace
+from app.domain.storage_heartbeat import BeatMemory
 
 
 @dataclass(frozen=True)  # no slots: see `replace`
@@ -52,6 +53,8 @@ class CoordinatorState:
     #: VM -> (tries that failed, until when its next migration waits)
     moves_rest: Mapping[int, tuple[int, float]] = field(default_factory=dict)
     rebalance: RebalanceMemory = field(default_factory=RebalanceMemory)
+    #: of the heartbeat over storage, in this epoch
+    beats: BeatMemory = field(default_factory=BeatMemory)
 
     @property
     def leading(self) -> bool:

@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from app.domain.cluster import ClusterView, Proof
 from app.domain.node import Node
+from app.domain.storage_heartbeat import Beat, KeepRecord
 from app.domain.vm import Vm
 
 # -- from Corosync
@@ -234,6 +235,46 @@ class StorageRestored:
     error: str = ""
 
 
+# -- from the heartbeat over storage
+
+
+@dataclass(frozen=True, slots=True)
+class BeatWritten:
+    """This node's beat is on the storage."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeepsRead:
+    """What every node said last as the coordinator. `boot` is this node's, see `Beat`."""
+
+    records: tuple[KeepRecord, ...]
+    boot: str
+
+
+@dataclass(frozen=True, slots=True)
+class BeatsRead:
+    """Every node's newest beat, by a reading that began at `asked_at`. `boot` is this node's."""
+
+    beats: tuple[Beat, ...]
+    boot: str
+    asked_at: float
+
+
+@dataclass(frozen=True, slots=True)
+class KeepsWritten:
+    """What this node has to say as the coordinator of that epoch is on the storage."""
+
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class HeartbeatFailed:
+    """The storage did not take or give: `what` is `beat`, `lease`, `beats` or `keeps`."""
+
+    what: str
+    error: str
+
+
 Event = (
     MembershipChanged
     | GroupChanged
@@ -254,4 +295,9 @@ Event = (
     | FenceAttempted
     | FenceRead
     | StorageRestored
+    | BeatWritten
+    | KeepsRead
+    | BeatsRead
+    | KeepsWritten
+    | HeartbeatFailed
 )

@@ -158,8 +158,13 @@ def word_of_operator(incident: Incident) -> str:
     return words[-1].detail if words and words[-1].what == CONFIRMED else ""
 
 
-def proof_by_time(absent_seconds: float, watchdog_seconds: float | None, times: FencingTimes) -> Proof | None:
-    """The watchdog's proof, once the node has been absent for long enough; None before, and without a watchdog."""
+def proof_by_time(
+    absent_seconds: float, watchdog_seconds: float | None, times: FencingTimes, what: str = "absent"
+) -> Proof | None:
+    """The watchdog's proof, once the node has been absent for long enough; None before, and without a watchdog.
+
+    `what`: in a word, what it has been for so long.
+    """
     if watchdog_seconds is None:
         return None
     wait = times.wait_seconds(watchdog_seconds)
@@ -167,6 +172,6 @@ def proof_by_time(absent_seconds: float, watchdog_seconds: float | None, times: 
         return None
     return Proof(
         "watchdog",
-        f"absent for {absent_seconds:.1f} s, longer than its watchdog of {watchdog_seconds:g} s "
+        f"{what} for {absent_seconds:.1f} s, longer than its watchdog of {watchdog_seconds:g} s "
         f"and a detection skew of {times.detection_skew_seconds:g} s",
     )

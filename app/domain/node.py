@@ -78,6 +78,8 @@ class Node:
     frozen_until: datetime | None = None
     #: the boot of it that its agent is to end, when nothing runs there; empty: none
     reboot_of: str = ""
+    #: what the heartbeat over storage says of it (`storage_heartbeat.NodeClass`); empty: well, or there is none
+    condition: str = ""
 
     #: pools whose volumes it has been cut off from, or is being cut off from, and the number of that cut, which grows
     #: (`ports.storage_fence`); its agent has attested, since it was fenced, that nothing of before runs there

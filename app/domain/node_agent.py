@@ -5,6 +5,8 @@ closes the gap. The order of the rules is the order of their weight:
 
 1. Not quorate: pause every VM at once; after `self_fence_seconds` destroy them all. A VM's policy may be to destroy
    it at once, or, where its volumes are on this node alone, to keep it: such a one no plan moves.
+   A lease that the coordinator gave over the storage (`node_agent_lease`) stands for quorum here and in rule 5, and
+   nowhere else.
 2. A copy that must not be here (stale generation, other node, unknown VM) is destroyed before anything else.
 3. Quorate, this node ONLINE, and the reading of the database younger than the loss: resume, start, stop, remove.
 4. Report what was seen.
@@ -21,17 +23,21 @@ older than `lease_seconds`, and shows this node ONLINE and the VM here in this g
 
 from collections.abc import Sequence
 
+from app.domain import node_agent_lease as lease
 from app.domain import node_agent_moves as moves
 from app.domain import node_agent_reboot
 from app.domain import node_agent_rules as rules
 from app.domain.actions import Action, CheckHealth, FeedWatchdog, ListDomains, LoadDesired, SendSignal
 from app.domain.events import (
+    BeatWritten,
     DesiredLoaded,
     DomainChanged,
     DomainsListed,
     Event,
     HealthChecked,
+    HeartbeatFailed,
     HypervisorLost,
+    KeepsRead,
     MembershipChanged,
     RebootAsked,
     Reported,
@@ -69,6 +75,7 @@ def step(
     state = node_agent_reboot.reboot(state, now, settings, actions)
     state = rules.report(state, now, settings, actions)
     state = _look(state, now, settings, actions)
+    state = lease.beat(state, now, settings, actions)
     if rules.may_feed(state, now, settings):
         actions.append(FeedWatchdog())
     return state, tuple(actions)
@@ -103,6 +110,12 @@ def _take_in(state: NodeAgentState, now: float, event: Event, settings: NodeAgen
             return replace(state, problems=problems, checking=False)
         case RebootAsked(error):
             return replace(state, reboot_error=error, report_due=True)
+        case BeatWritten() | HeartbeatFailed("beat"):
+            return replace(state, beating=False)
+        case KeepsRead():
+            return lease.keeps_read(state, now, event)
+        case HeartbeatFailed("lease"):
+            return replace(state, keeps_reading=False)
         case Reported():
             return replace(state, reporting=False, desired_wanted=True, report_confirmed=True, report_ended_at=now)
         case Written("rejoin"):
@@ -146,8 +159,9 @@ def _quorum(state: NodeAgentState, now: float, quorate: bool) -> NodeAgentState:
             desired_wanted=True,
         )
     return replace(
-        state, quorate=False, quorum_known=True, quorum_lost_at=now if state.quorate else state.quorum_lost_at
-    )
+        state, quorate=False, quorum_known=True, quorum_lost_at=now if state.quorate else state.quorum_lost_at,
+        beat_due_at=now,
+    )  # fmt: skip
 
 
 def _look(state: NodeAgentState, now: float, settings: NodeAgentSettings, actions: list[Action]) -> NodeAgentState:

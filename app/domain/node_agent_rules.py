@@ -1,6 +1,7 @@
 """The rules of `node_agent`, each a function of the level. See there for their order and the invariants."""
 
 from app.domain import node_agent_ends as ends
+from app.domain import node_agent_lease as lease
 from app.domain import node_agent_leaving as leaving
 from app.domain import node_agent_moves as moves
 from app.domain.actions import (
@@ -30,13 +31,17 @@ def guard_quorum(
 ) -> NodeAgentState:
     """Without quorum: pause at once, destroy at the deadline; a VM's policy may say to destroy at once, or to keep it.
 
-    After a start, long silence counts as no quorum.
+    After a start, long silence counts as no quorum. Under a lease they run on; it counts from its end.
     """
     if state.quorate or state.domains is None:
         return state
-    lost_for = now - state.quorum_lost_at
-    if not state.quorum_known and lost_for < settings.first_word_seconds:
+    if not state.quorum_known and now - state.quorum_lost_at < settings.first_word_seconds:
         return state
+    if lease.holds(state, now, settings):
+        return lease.run_on(state, now, settings, actions)
+    if lease.waits_for_the_first(state, now, settings):
+        return state
+    lost_for = now - lease.alone_since(state, settings)
     for fact in state.domains.values():
         if fact.state not in UP or _held(state, fact.vm_id, now) or keeps(state, fact):
             continue
@@ -44,6 +49,7 @@ def guard_quorum(
             state = _destroy(state, fact, "no quorum, and its policy is to stop", actions)
         elif lost_for >= settings.self_fence_seconds:
             state = _destroy(state, fact, "no quorum until the self-fence deadline", actions)
+            state = replace(state, gave_up_at=now)
         elif fact.state is DomainState.RUNNING and fact.vm_id not in state.working:
             actions.append(PauseVm(fact.vm_id, fact.generation))
             state = _work(state, fact.vm_id, "pause")
@@ -314,7 +320,7 @@ def _is_news(vm: Vm, seen: VmSeen) -> bool:
 
 def may_feed(state: NodeAgentState, now: float, settings: NodeAgentSettings) -> bool:
     """Healthy: quorate and not cast out, or verified (after that began) that nothing runs here any more but what is
-    kept: volumes that only this node reaches.
+    kept: volumes that only this node reaches. Or the coordinator lets its VMs run on, by a lease that holds.
 
     An agent that has just started knows neither and does not feed: else each restart on a node that was cut off would
     be another timeout for VMs that others already count as gone.
@@ -322,6 +328,8 @@ def may_feed(state: NodeAgentState, now: float, settings: NodeAgentSettings) -> 
     if now < state.unsure_until:
         return False
     if state.quorate and not _cast_out(state) and ring_alive(state, now, settings):
+        return True
+    if lease.holds(state, now, settings):
         return True
     if state.domains is None or state.working or state.destroying:
         return False

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from app.domain.events import DomainFact
 from app.domain.node import Node
 from app.domain.policy import End
+from app.domain.storage_heartbeat import HeartbeatTimes, Lease
 from app.domain.vm import Vm
 
 
@@ -55,6 +56,8 @@ class NodeAgentSettings:
     leave_stop_seconds: float = 60.0
     #: a reboot that was asked for and did not happen is asked for again
     reboot_retry_seconds: float = 120.0
+    #: None: there is no heartbeat over storage
+    heartbeat: HeartbeatTimes | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +185,15 @@ class NodeAgentState:
     #: when this machine was told to reboot, and why it did not
     reboot_asked_at: float = float("-inf")
     reboot_error: str = ""
+
+    #: the heartbeat over storage: what is in flight, what is due, and the lease under which VMs run on without quorum
+    beating: bool = False
+    beat_due_at: float = 0.0
+    keeps_reading: bool = False
+    keeps_due_at: float = 0.0
+    lease: Lease = field(default_factory=Lease)
+    #: when VMs were last destroyed because there was neither quorum nor a lease for too long
+    gave_up_at: float = float("-inf")
 
     @property
     def health(self) -> str:

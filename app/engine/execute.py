@@ -1,7 +1,7 @@
 """One match: action -> port call, run in the lane that fits it. The result comes back as an event.
 
 Lanes: `store` (this node's reading and reporting), `lead` (the coordinator's), `hypervisor` (listing), `health`,
-`fence`, and one per VM (`vm-17`), so that nothing waits behind something that hangs.
+`fence`, those of `heartbeat_work`, and one per VM (`vm-17`), so that nothing waits behind something that hangs.
 """
 
 from collections.abc import Callable, Sequence
@@ -14,6 +14,8 @@ from app.domain import events as fact
 from app.domain import fence_actions as fencing
 from app.domain.errors import Conflict, StaleEpoch
 from app.domain.events import Event
+from app.domain.heartbeat_actions import NoteClass, ReadBeats, ReadKeeps, WriteBeat, WriteKeeps
+from app.engine.heartbeat_work import heartbeat_work, lane_of
 from app.engine.ports import AgentPorts
 from app.engine.soft_fencing import soft_fence
 from app.engine.storage_fencing import cut_storage, read_storage, restore_storage
@@ -38,6 +40,7 @@ from app.services.incidents import (
 )
 from app.services.leave_node import release_vm
 from app.services.load_view import load_desired, load_incoming, load_view
+from app.services.note_class import note_class
 from app.services.quarantine import end_quarantine
 from app.services.rejoin_node import rejoin_node
 from app.services.report_observed import report_observed
@@ -75,6 +78,8 @@ def execute(action: do.Action, ports: AgentPorts) -> None:
             ports.workers.submit(lane, lambda: vm_work(action, ports))
         case do.RebootNode(boot_id):
             ports.workers.submit("reboot", lambda: _reboot(ports, boot_id))
+        case WriteBeat() | ReadKeeps() | ReadBeats() | WriteKeeps():
+            ports.workers.submit(lane_of(action), lambda: heartbeat_work(action, ports))
         case fencing.Fence() as fence:
             ports.workers.submit(f"fence-{fence.node}-{fence.method}", lambda: _fence(ports, fence))
         case fencing.ReadFence() as read:
@@ -103,6 +108,7 @@ def execute(action: do.Action, ports: AgentPorts) -> None:
             | do.VoidProof()
             | do.HoldFence()
             | do.EndQuarantine()
+            | NoteClass()
         ):
             ports.workers.submit("lead", lambda: _lead(ports, action))
         case _:
@@ -223,6 +229,8 @@ def _lead_write(ports: AgentPorts, action: do.Action) -> tuple[str, str, Callabl
             return "cancel", node, lambda tx: cancel_incident(tx, epoch, node, now)
         case do.NoteStep(epoch, node, what, detail):
             return "note", node, lambda tx: note_step(tx, epoch, node, what, detail, now)
+        case NoteClass(epoch, node, what, detail):
+            return "class", node, lambda tx: note_class(tx, epoch, node, what, detail, now)
         case do.RecordProof(epoch, node, proof):
             return "proof", node, lambda tx: record_proof(tx, epoch, node, proof, now)
         case do.CommitPlan(epoch, plan):

@@ -5,11 +5,13 @@ from collections.abc import Callable, Sequence
 import structlog
 
 from app.domain.events import (
+    BeatWritten,
     DesiredLoaded,
     EpochLost,
     EpochWon,
     Event,
     FenceAttempted,
+    HeartbeatFailed,
     Reported,
     StoreLost,
     VmWorkDone,
@@ -34,10 +36,11 @@ def logged(put: Put) -> Put:
 
 
 class _Journal:
-    """Remembers only whether the database answered, to say each change of that once."""
+    """Remembers only whether database and heartbeat storage answered, to say each change of that once."""
 
     def __init__(self) -> None:
         self._store_lost = False
+        self._beat_lost = False
 
     def take(self, event: Event) -> None:
         match event:
@@ -49,6 +52,14 @@ class _Journal:
                 if self._store_lost:
                     log.info("the database answers again")
                 self._store_lost = False
+            case HeartbeatFailed("beat", error):
+                if not self._beat_lost:
+                    log.warning("the storage does not take the heartbeat", error=error)
+                self._beat_lost = True
+            case BeatWritten():
+                if self._beat_lost:
+                    log.info("the storage takes the heartbeat again")
+                self._beat_lost = False
             case Written(what, node):
                 log.info("written", what=what, node=node)
             case EpochWon(epoch):

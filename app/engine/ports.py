@@ -11,6 +11,7 @@ from app.ports.machine import Machine
 from app.ports.membership import Membership
 from app.ports.storage import Pool
 from app.ports.storage_fence import StorageFence
+from app.ports.storage_heartbeat import StorageHeartbeat
 from app.ports.store import Store
 from app.ports.watchdog import Watchdog
 from app.ports.workers import Workers
@@ -37,3 +38,4 @@ class AgentPorts:
     placement: PlacementAdvice | None = None
     machine: Machine | None = None
     storage_fences: Mapping[str, StorageFence] = field(default_factory=dict)
+    heartbeat: StorageHeartbeat | None = None

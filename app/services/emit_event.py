@@ -12,8 +12,9 @@ from app.ports.store import Transaction
 KINDS = (
     "vm.started", "vm.stopped", "vm.recovered", "vm.unplaced", "vm.deleted", "node.failed", "node.returned",
     "path.switched", "vm.crashed", "vm.panicked", "vm.hung", "vm.restarted", "vm.io_error",
-    "node.quarantined", "node.released", "storm_guard.held", "fence_device.failed",
-    "fence_device.recovered", "cluster.disarmed", "cluster.armed", "cluster.still_disarmed", "incident.closed",
+    "node.quarantined", "node.released", "node.isolated", "node.storage_lost", "storm_guard.held",
+    "fence_device.failed", "fence_device.recovered", "cluster.disarmed", "cluster.armed", "cluster.still_disarmed",
+    "incident.closed",
 )  # fmt: skip
 #: sent to one endpoint when an operator asks for it, and tried once
 TEST = "notify.test"

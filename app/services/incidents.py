@@ -64,7 +64,7 @@ def cancel_incident(tx: Transaction, epoch: int, node: str, now: datetime) -> No
     row, incident = node_named(tx, node), early_incident(tx, node)
     if row.state is not NodeState.LOST or row.storage_cut or (incident is not None and incident.proof is not None):
         return
-    tx.nodes.save(replace(row, state=row.after("returned")))
+    tx.nodes.save(replace(row, state=row.after("returned"), condition=""))
     if incident is not None:
         closed = replace(
             incident, phase=incident.after("returned"), closed_at=now, outcome="returned before it was fenced"

@@ -29,6 +29,6 @@ def rejoin_node(tx: Transaction, node: str, now: datetime) -> None:
         raise Conflict(f"{node} is quarantined until {row.quarantined_until:%F %T} UTC and cannot rejoin before")
     if attest_clean(tx, row):
         return
-    tx.nodes.save(replace(row, state=row.after("cleaned")))
+    tx.nodes.save(replace(row, state=row.after("cleaned"), condition=""))
     tx.events.add(ClusterEvent(0, now, "node.returned", f"{node} is clean and hosts again", node=node))
     emit_event(tx, "node.returned", {"node": node}, now)

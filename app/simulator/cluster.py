@@ -15,28 +15,25 @@ from app.adapters.sim.machine import SimMachine
 from app.adapters.sim.moves import SimMoves
 from app.adapters.sim.network import SimMembership, SimNetwork
 from app.adapters.sim.pool import SimPool
+from app.adapters.sim.storage_heartbeat import SimBeats, SimHeartbeat
 from app.adapters.sim.store import Change
-from app.domain.cluster import ClusterView
-from app.domain.cluster_settings import ClusterSettings
+from app.domain.cluster import ClusterView, Incident
 from app.domain.coordinator_settings import CoordinatorSettings
 from app.domain.fencing import FencingTimes
 from app.domain.host_shutdown import ShutdownPolicy
-from app.domain.node import Node
 from app.domain.node_agent_state import NodeAgentSettings
-from app.domain.placement_group import PlacementGroup
-from app.domain.policy import HaClass, HaPolicy, PlacementNeeds
-from app.domain.records import Image
 from app.domain.soft_fence import SILENT
-from app.domain.vm import Desired, Vm
+from app.domain.storage_heartbeat import HeartbeatTimes
 from app.engine.agent_loop import Agent
 from app.engine.leave import HostShutdown
 from app.engine.ports import AgentPorts
 from app.ports.store import Transaction
-from app.services.load_view import current_settings, load_view
+from app.services.load_view import load_view
 from app.services.report_observed import NodeFacts
 from app.simulator.database import SimDatabase
+from app.simulator.first_rows import first_rows
 from app.simulator.guests import ToldHypervisor
-from app.simulator.layout import Layout, NodeLayout, VmLayout
+from app.simulator.layout import Layout, NodeLayout
 from app.simulator.pool_fences import PoolFences
 from app.simulator.power import AgentProcess, SimServer
 
@@ -68,6 +65,7 @@ class SimCluster:
         self.network.on_api = self._told_api
         self.database = SimDatabase(self.clock, self.random, self.network, names, committed)
         self.volumes: dict[str, int] = {}
+        self.beats = SimBeats(self.clock.monotonic, self.random)
         self.moves = SimMoves(
             after=self.clock.after,
             reaches=lambda a, b: b in self.network.reachable(a),
@@ -85,7 +83,7 @@ class SimCluster:
         )
         self.storage_fences = PoolFences(layout, self.disks, tell)
         self.settings = self._settings()
-        self._fill()
+        self.database.truth.run(lambda tx: first_rows(tx, layout, self.clock.utc()))
         for node in layout.nodes:
             if node.on:
                 self.power_on(node.name)
@@ -97,6 +95,10 @@ class SimCluster:
     def view(self) -> ClusterView:
         """The state as it is, whatever the database's condition."""
         return self.database.truth.run(load_view)
+
+    def incidents_of(self, node: str) -> list[Incident]:
+        """All that it ever had."""
+        return list(self.database.truth.run(lambda tx: tx.incidents.where(node=node)))
 
     def write(self, work: Callable[[Transaction], None]) -> None:
         """What a customer's request does to the state."""
@@ -198,8 +200,9 @@ class SimCluster:
             self.clock.after(1.0, lambda: self._boot(name, boot, lambda: self.start_agent(name)))
             return
         process = AgentProcess(
-            self.clock, self.random, self._latency, lambda: server.slow, lambda: self._crashed(name, process)
-        )
+            self.clock, self.random, lambda lane: self._latency(lane, name), lambda: server.slow,
+            lambda: self._crashed(name, process),
+        )  # fmt: skip
         server.process = process
         lead, own = self.settings
         if server.outdated:  # the version before has no storage fence
@@ -270,10 +273,12 @@ class SimCluster:
     def _watchdog(self, name: str) -> None:
         self.power_off(name, "its watchdog was not fed")
 
-    def _latency(self, lane: str) -> float:
+    def _latency(self, lane: str, on: str) -> float:
         kind, _, rest = lane.partition("-")
         random = self.random
         match kind:
+            case "beat" | "beats" | "keeps" | "lease":
+                return self.beats.latency(on)
             case "store" | "lead":
                 return self.database.latency()
             case "vm":
@@ -297,14 +302,20 @@ class SimCluster:
         times = FencingTimes(layout.self_fence_seconds, layout.detection_skew_seconds)
         for node in layout.nodes:
             times.check(node.watchdog_seconds)
+        heartbeat = HeartbeatTimes() if layout.heartbeat else None
         methods = {n.name: ("power", "power2")[: n.fence_levels] for n in layout.nodes if n.fence}
         lead = CoordinatorSettings(
-            times, methods, frozenset(layout.storage_fences), startup_grace_seconds=layout.startup_grace_seconds
+            times,
+            methods,
+            frozenset(layout.storage_fences),
+            startup_grace_seconds=layout.startup_grace_seconds,
+            heartbeat=heartbeat,
         )
         own = NodeAgentSettings(
             self_fence_seconds=layout.self_fence_seconds,
             ring_silence_seconds=layout.detection_skew_seconds,
             leave_stop_seconds=8.0,
+            heartbeat=heartbeat,
         )
         return lead, own
 
@@ -327,6 +338,7 @@ class SimCluster:
             check_health=server.problems,
             machine=SimMachine(lambda: self.reboot(name)),
             storage_fences={} if server.outdated else self.storage_fences,
+            heartbeat=SimHeartbeat(self.beats, name, lambda: not server.pool.gone) if self.layout.heartbeat else None,
         )
 
     def vm_id(self, name: str) -> int:
@@ -335,57 +347,3 @@ class SimCluster:
 
     def _id(self, name: str) -> int:
         return [n.name for n in self.layout.nodes].index(name) + 1
-
-    def _set(self, tx: Transaction) -> None:
-        """What operators have set for the whole cluster."""
-        layout, old = self.layout, tx.settings.get(1)
-        new = replace(
-            old or ClusterSettings(), strategy=layout.strategy, memory_overcommit=layout.memory_overcommit,
-            cpu_overcommit=layout.cpu_overcommit, rebalance=layout.rebalance,
-        )  # fmt: skip
-        if old is None:
-            tx.settings.add(new)
-        elif new != old:
-            tx.settings.save(new)
-
-    def _fill(self) -> None:
-        """The rows that an installed cluster has before its first start."""
-        now = self.clock.utc()
-
-        def work(tx: Transaction) -> None:
-            layout = self.layout
-            tx.settings.save(
-                replace(
-                    current_settings(tx), storm_share=layout.storm_share, quarantine_losses=layout.quarantine_losses,
-                    quarantine_seconds=layout.quarantine_seconds,
-                )
-            )  # fmt: skip
-            tx.images.add(Image(0, "image", "pool", "image", 1, now))
-            settings = current_settings(tx)
-            if self.layout.cluster_starts_max:
-                tx.settings.save(replace(settings, starts_max=self.layout.cluster_starts_max))
-            for n in self.layout.nodes:
-                row = Node(
-                    0, n.name, n.name, n.role, memory_mib=n.memory_mib, cores=n.cores,
-                    watchdog_seconds=n.watchdog_seconds, rack=n.rack, tags=n.tags, pools=n.pools,
-                    networks=n.networks, cpu_models=n.cpu_models,
-                )  # fmt: skip
-                tx.nodes.add(row)
-            for g in self.layout.groups:
-                tx.groups.add(PlacementGroup(0, 1, g.name, g.kind, g.domain))
-            self._set(tx)
-            for v in self.layout.vms:
-                desired = Desired.RUNNING if v.running else Desired.STOPPED
-                tx.vms.add(
-                    Vm(0, v.name, 1, "plan", v.cores, v.memory_mib, 10, "image", v.pool, now, desired,
-                       priority=v.priority, node=v.node or None, generation=1 if v.node else 0,
-                       ha=_ha(v), local=v.local,
-                       needs=PlacementNeeds(v.tags, v.avoid_tags, v.networks, v.cpu_model, v.groups))
-                )  # fmt: skip
-
-        self.database.truth.run(work)
-
-
-def _ha(vm: VmLayout) -> HaPolicy:
-    """`ha_class` is also a key of its own."""
-    return vm.ha if vm.ha_class is HaClass.GUARANTEED else replace(vm.ha, ha_class=vm.ha_class)

@@ -5,7 +5,9 @@
 * A VM leaves a node that is online only if that node gave up starting it, or attests that it handed its copy over; and
   no passenger of a migration runs before that is written.
 * Self-fence: a node that has a watchdog and is outside of every quorate ring runs nothing once the watchdog's timeout
-  and the detection skew have passed. This is the promise that the proof by time rests on.
+  and the detection skew have passed. This is the promise that the proof by time rests on. Both count from the end of
+  its last lease, if a coordinator lets its VMs run on; and it feeds its watchdog only under such a lease. None is given
+  before the incident says so.
 * Storage: a node that is cut off from its pools has them again only when it was let in, is clean or was not proven.
 * Generations only grow, and grow with every change of node.
 * The dead stay dead: what is stopped, locked or deleted is not started, nor is a copy that has another owner.
@@ -17,6 +19,8 @@
 * Never gives up (`settled`): in the end every protected VM is verified up once, or unplaced with a reason that is true.
 """
 
+from functools import partial
+
 from app.adapters.sim.store import Change
 from app.domain.cluster import ClusterView, Incident, IncidentPhase
 from app.domain.host_shutdown import ShutdownPolicy
@@ -25,6 +29,7 @@ from app.domain.policy import QuorumLoss
 from app.domain.recovery import plan_waiting
 from app.domain.vm import PowerSeen, Vm
 from app.simulator.cluster import SimCluster
+from app.simulator.lease_witness import LeaseWitness
 
 #: the most by which a clock of a healthy node can be too fast or too slow
 DRIFT = 0.0005
@@ -56,6 +61,9 @@ class Invariants:
     def watch(self, cluster: SimCluster) -> None:
         """Begin; `committed` and `started` must be the cluster's."""
         self._cluster = cluster
+        self._leases = LeaseWitness(cluster, DRIFT, self.found)
+        for name, server in cluster.servers.items():
+            server.fed = partial(self._fed, name)
 
     def ring(self, members: frozenset[str], quorate: bool) -> None:
         """A new ring. Who is left outside has the time of its watchdog, and the skew, to run nothing any more but
@@ -89,6 +97,10 @@ class Invariants:
         wait = (watchdog + cluster.layout.detection_skew_seconds) * (1 + DRIFT)
 
         def look() -> None:
+            leased_until = self._leases.over_at(name, since)
+            if leased_until + wait > cluster.clock.monotonic() and leased_until > since:
+                cluster.clock.at(leased_until + wait, look)
+                return
             copies = self._copies(name)
             if self._outside.get(name) == since and copies:
                 self.found.append(
@@ -96,6 +108,19 @@ class Invariants:
                 )
 
         cluster.clock.at(since + wait, look)
+
+    def _fed(self, name: str) -> None:
+        """A node fed its watchdog. Outside of the ring, with VMs up, only a lease allows that."""
+        cluster, since = self._watched(), self._outside.get(name)
+        now = cluster.clock.monotonic()
+        if since is None or now <= since + cluster.layout.detection_skew_seconds * (1 + DRIFT):
+            return
+        if now > self._leases.over_at(name, since) and self._copies(name):
+            self.found.append(f"{name} fed its watchdog {now - since:.1f} s after it left the ring, without a lease")
+
+    def _leased(self, name: str) -> bool:
+        since = self._outside.get(name)
+        return since is not None and since < self._watched().clock.monotonic() <= self._leases.over_at(name, since)
 
     def check(self) -> None:
         """After everything that happens. Violation with the first that was found."""
@@ -127,6 +152,8 @@ class Invariants:
         cluster = self._watched()
         ended = self._ended.get((vm_id, node, generation))
         lease = LEASE_SECONDS
+        if self._leased(node):
+            return  # it goes on with what it has: nobody has decided about it
         cast_out = self._cast_out.get(node)
         if cast_out is not None and cluster.clock.monotonic() - cast_out > lease:
             self.found.append(f"{node} let VM {vm_id} run, and was cast out more than {lease:g} s before")

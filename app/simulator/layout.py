@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 
+from app.domain.cluster_settings import AfterKeep
 from app.domain.node import NodeRole
 from app.domain.placement_group import GroupDomain, GroupKind
 from app.domain.policy import HaClass, HaPolicy
@@ -86,4 +87,8 @@ class Layout:
     rebalance: bool = False
     #: the pools that can cut a node off
     storage_fences: tuple[str, ...] = ()
+    #: the storage carries a heartbeat, and what an operator has set for nodes that are isolated
+    heartbeat: bool = False
+    isolated_keep_seconds: float = 300.0
+    isolated_then: AfterKeep = AfterKeep.FENCE
     start_seconds: tuple[float, float] = field(default=(0.2, 0.6))

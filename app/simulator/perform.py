@@ -140,6 +140,22 @@ def _pool(cluster: SimCluster, command: Command) -> None:
                 fence.works(name)
 
 
+def _heartbeat(cluster: SimCluster, command: Command) -> None:
+    """Of the storage that carries it, as one node sees it."""
+    name, beats = command.about[0], cluster.beats
+    match command.words[1]:
+        case "lost":
+            beats.lost.add(name)
+        case "slow":
+            beats.slow[name] = float(command.about[1])
+        case "stale":
+            beats.stale.add(name)
+        case "works":
+            beats.lost.discard(name)
+            beats.stale.discard(name)
+            beats.slow.pop(name, None)
+
+
 def _signals(cluster: SimCluster, command: Command) -> None:
     network = cluster.network
     match command.words[1]:
@@ -252,5 +268,6 @@ def _migration(cluster: SimCluster, command: Command) -> None:
 
 _KINDS: dict[str, Callable[[SimCluster, Command], None]] = {
     "database": _database, "fence": _fence, "pool": _pool, "signals": _signals, "guest": _guest, "disk": _disk,
+    "heartbeat": _heartbeat,
     "starts": _host, "start": _host, "storage": _host, "libvirt": _host, "reboot": _host, "migration": _migration,
 }  # fmt: skip

@@ -120,6 +120,8 @@ class SimServer:
         self.api_down = False
         #: a reboot ends in the dark
         self.stays_off = False
+        #: told of each feed of its watchdog
+        self.fed: Callable[[], None] = lambda: None
         hypervisor.watch(self._domain_changed)
 
     def power_on(self) -> None:
@@ -170,6 +172,7 @@ class SimServer:
             self.watchdog = SimWatchdog(self._clock.monotonic, self.layout.watchdog_seconds)
             self._watch(self.watchdog)
         self.watchdog.feed()
+        self.fed()
 
     def disarm(self) -> None:
         """The watchdog port: nothing ends orderly here."""

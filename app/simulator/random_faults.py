@@ -3,6 +3,7 @@
 from random import Random
 
 from app.simulator.fault_mix import Moment, random_fault, rolling_reboot, silent_agent, storage_fault
+from app.simulator.heartbeat_faults import heartbeat_faults, quiet, with_heartbeat
 from app.simulator.layout import Layout, NodeLayout, VmLayout
 from app.simulator.script import Command
 
@@ -26,8 +27,12 @@ def random_story(seed: int, nodes: int = 3, vms: int = 6) -> tuple[Layout, tuple
         seed=seed,
         storage_fences=("pool",) if Random(f"storage {seed}").random() < STORAGE_SHARE else (),  # noqa: S311
     )
+    layout = with_heartbeat(seed, layout)
     more = _rolling(seed, names) + _silent(seed, names) + (_storage(seed, names) if layout.storage_fences else [])
-    return layout, _script(random, names, [v.name for v in layout.vms], more)
+    if layout.heartbeat:
+        more += heartbeat_faults(seed, names, _BEGIN_SECONDS, FAULTS_SECONDS)
+    faults = _faults(random, names, [v.name for v in layout.vms]) if not quiet(seed, layout) else []
+    return layout, _script(names, faults + more)
 
 
 def _node(random: Random, name: str, *, small: bool, drifting: bool, upgrading: bool) -> NodeLayout:
@@ -49,13 +54,16 @@ def _vm(random: Random, name: str, names: list[str]) -> VmLayout:
     return VmLayout(name, random.choice((256, 512)), node, random.choice((10, 50, 90)), random.random() < 0.9)
 
 
-def _script(random: Random, names: list[str], vms: list[str], more: list[Command]) -> tuple[Command, ...]:
+def _faults(random: Random, names: list[str], vms: list[str]) -> list[Command]:
     commands: list[Command] = []
     now = _BEGIN_SECONDS
     while now < FAULTS_SECONDS:
         commands += random_fault(Moment(random, now, names, vms))
         now += random.choice((0.3, 1.0, 4.0, 12.0)) * random.uniform(0.5, 1.5)
-    commands += more
+    return commands
+
+
+def _script(names: list[str], commands: list[Command]) -> tuple[Command, ...]:
     commands = [c for c in commands if c.at < REPAIR_SECONDS]
     commands += all_well(REPAIR_SECONDS, names, commands)
     commands.append(Command(REPAIR_SECONDS + SETTLE_SECONDS, ("rest",)))
@@ -96,12 +104,13 @@ def _rounded(command: Command) -> Command:
 def all_well(at: float, names: list[str], commands: list[Command]) -> list[Command]:
     """What ends every fault that these commands can have begun."""
     everywhere = [Command(at, ("heal",)), Command(at, ("signals", "work")), Command(at, ("database", "up"))]
-    everywhere.append(Command(at, ("rolling", "stop")))
+    everywhere += [Command(at, ("rolling", "stop")), Command(at, ("cluster", "arm"))]
     for name in names:
         repairs: tuple[tuple[str, ...], ...] = (
             ("upgrade",), ("thaw",), ("corosync", "resume"), ("agent", "resume"), ("fence", "works"),
             ("starts", "work"), ("libvirt", "up"), ("storage", "back"), ("database", "back"), ("power", "on"),
             ("migration", "works"), ("reboot", "works"), ("return",), ("pool", "works"), ("api", "up"),
+            ("heartbeat", "works"),
         )  # fmt: skip
         everywhere += [Command(at, words, (name,)) for words in repairs]
         everywhere += [Command(at, ("database", how), (name, "0")) for how in ("mute", "conflict")]

@@ -6,6 +6,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from app.domain.cluster_settings import AfterKeep
 from app.domain.errors import ScenarioError
 from app.domain.fencing import FencingTimes
 from app.domain.node import NodeRole
@@ -20,6 +21,7 @@ _CLUSTER = {
     "strategy": str, "memory_overcommit": float, "cpu_overcommit": float,
     "storm_share": float, "quarantine_losses": int, "quarantine_seconds": float, "rebalance": bool,
     "storage_fences": list,
+    "heartbeat": bool, "isolated_keep_seconds": float, "isolated_then": str,
 }  # fmt: skip
 _NODE = {
     "memory_mib": int, "cores": int, "role": str, "watchdog_seconds": float, "fence": bool, "on": bool,
@@ -34,7 +36,7 @@ _VM = {
 _GROUP: dict[str, type] = {"kind": str, "domain": str}
 #: keys whose values are words of the domain
 _WORDS: dict[str, type[StrEnum]] = {
-    "role": NodeRole, "ha_class": HaClass, "kind": GroupKind, "domain": GroupDomain,
+    "role": NodeRole, "ha_class": HaClass, "kind": GroupKind, "domain": GroupDomain, "isolated_then": AfterKeep,
 }  # fmt: skip
 _MAY_BE_NEGATIVE = ("clock_ahead_seconds", "clock_drift_ppm")
 _KINDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a text", list: "a list of texts"}

@@ -20,6 +20,7 @@ COMMANDS: dict[tuple[str, ...], str] = {
     ("fence", "fails"): "ni", ("fence", "hangs"): "n", ("fence", "lies"): "n", ("fence", "works"): "n",
     ("starts", "fail"): "n", ("starts", "work"): "n", ("start", "fails"): "vn", ("start", "works"): "vn",
     ("storage", "lost"): "n", ("storage", "back"): "n", ("libvirt", "down"): "n", ("libvirt", "up"): "n",
+    ("heartbeat", "lost"): "n", ("heartbeat", "slow"): "ni", ("heartbeat", "stale"): "n", ("heartbeat", "works"): "n",
     ("guest", "dies"): "v", ("guest", "poweroff"): "v", ("guest", "panics"): "v", ("guest", "hangs"): "v",
     ("guest", "watchdog"): "v", ("disk", "fails"): "v", ("disk", "works"): "v",
     ("vm", "stop"): "v", ("vm", "start"): "v", ("vm", "lock"): "v", ("vm", "unlock"): "v", ("vm", "delete"): "v",

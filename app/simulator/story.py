@@ -65,6 +65,8 @@ class Story:
             self.tell(
                 who, f"{after.name} {'leaves: ' + after.leaving if after.leaving else 'is back from its shutdown'}"
             )
+        if before.condition != after.condition and before.state is after.state:
+            self.tell(who, f"{after.name} is {after.condition or 'well'} by its heartbeat on the storage")
         if before.health != after.health and after.health != "ok":
             self.tell(who, f"{after.name} is not well: {after.health}")
 

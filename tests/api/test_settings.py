@@ -50,6 +50,8 @@ def test_what_is_so_already_is_not_written_again(api: Api) -> None:
         ({"migrations_max": 0}, "migrations_max"),
         ({"migrations_per_node_max": 5}, "migrations_per_node_max"),
         ({"rebalance": "yes"}, "rebalance"),
+        ({"isolated_keep_seconds": -1}, "isolated_keep_seconds"),
+        ({"isolated_then": "hope"}, "isolated_then"),
         ({"armed": False}, "armed"),
         ({"colour": "red"}, "colour"),
     ],

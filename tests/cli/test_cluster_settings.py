@@ -29,12 +29,21 @@ def test_they_are_shown_and_changed(live: LiveApi) -> None:
     assert shown.exit_code == 0, shown.output
     assert "fewest-vms" in shown.output
     changed = _holdfast(
-        live, "cluster", "settings", "strategy=best-fit", "migrations_max=4", "rebalance=true", "--json"
+        live,
+        "cluster",
+        "settings",
+        "strategy=best-fit",
+        "migrations_max=4",
+        "rebalance=true",
+        "isolated_keep_seconds=60",
+        "isolated_then=keep",
+        "--json",
     )
     assert changed.exit_code == 0, changed.output
     assert json.loads(changed.stdout)["strategy"] == "best-fit"
     kept = live.store.run(current_settings)
     assert (kept.strategy, kept.migrations_max, kept.rebalance) == ("best-fit", 4, True)
+    assert (kept.isolated_keep_seconds, kept.isolated_then) == (60.0, "keep")
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,5 @@ def test_it_says_what_it_covers(story: Path) -> None:
 
 def test_every_part_has_stories() -> None:
     told = {part for story in STORIES for part in _covers(story / "script.txt")}
-    # The heartbeat over storage gets its stories with that feature.
-    assert set(PARTS) - told <= {"heartbeat"}
+    assert set(PARTS) == told
     assert len(STORIES) >= 60

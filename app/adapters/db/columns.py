@@ -38,9 +38,9 @@ def time_column(*, nullable: bool = True) -> Any:
     return Field(default=None, sa_column=Column(UtcDateTime(), nullable=nullable))
 
 
-def later_text() -> Any:
+def later_text(default: str = "") -> Any:
     """A name that came with a later version: rows of the version before get the default."""
-    return Field(default="", sa_column_kwargs={"server_default": text("''")})
+    return Field(default=default, sa_column_kwargs={"server_default": text(f"'{default}'")})
 
 
 def json_column() -> Any:

@@ -17,7 +17,7 @@ from sqlmodel import SQLModel
 from app.adapters.db import tables as t
 from app.domain import records as r
 from app.domain.cluster import Incident, IncidentPhase, Proof, Step
-from app.domain.cluster_settings import ClusterSettings
+from app.domain.cluster_settings import AfterKeep, ClusterSettings
 from app.domain.layout import Layout, Member
 from app.domain.migration import Migration
 from app.domain.node import Node, NodeRole, NodeState
@@ -130,6 +130,10 @@ def _read_action(c: Values) -> Values:
     return {**c, "status": r.ActionStatus(c["status"])}
 
 
+def _read_settings(c: Values) -> Values:
+    return {**c, "isolated_then": AfterKeep(c["isolated_then"])}
+
+
 def _events_to_tuple(c: Values) -> Values:
     return {**c, "events": tuple(c["events"])}
 
@@ -178,7 +182,7 @@ KINDS: dict[str, Mapped] = {
     "fence_checks": Mapped(r.FenceCheck, t.FenceCheckRow),
     "audit": Mapped(r.AuditEntry, t.AuditRow),
     "groups": Mapped(PlacementGroup, t.GroupRow, _read_group),
-    "settings": Mapped(ClusterSettings, t.SettingsRow),
+    "settings": Mapped(ClusterSettings, t.SettingsRow, _read_settings),
     "layouts": Mapped(Layout, t.LayoutRow, _read_layout, _write_layout),
     "rollings": Mapped(RollingRun, t.RollingRow, _read_rolling, _write_rolling),
 }

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, UniqueConstraint
+from sqlalchemy import BigInteger, Boolean, Column, Double, Index, UniqueConstraint
 from sqlmodel import Field, SQLModel
 
 from app.adapters.db.columns import LONG, double, json_column, later_text, number, text_column, time_column
@@ -90,6 +90,7 @@ class NodeRow(SQLModel, table=True):
     storage_cut: str = Field(sa_column=Column(LONG, nullable=False, server_default="[]"))
     storage_token: int = Field(sa_column=Column(BigInteger(), nullable=False, server_default="0"))
     cleaned: bool = Field(sa_column=Column(Boolean(), nullable=False, server_default="0"))
+    condition: str = later_text()
 
 
 class IncidentRow(SQLModel, table=True):
@@ -307,6 +308,8 @@ class SettingsRow(SQLModel, table=True):
     starts_max: int
     rebalance: bool
     storm_lifted_until: datetime | None = time_column()
+    isolated_keep_seconds: float = Field(sa_column=Column(Double(), nullable=False, server_default="300"))
+    isolated_then: str = later_text("fence")
 
 
 class LayoutRow(SQLModel, table=True):

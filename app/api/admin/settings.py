@@ -8,6 +8,7 @@ from pydantic import Field
 
 from app.api.admin import shapes
 from app.api.call import Body, Caller, Done, OperatorCall, body_schema
+from app.domain.cluster_settings import AfterKeep
 from app.domain.errors import InvalidInput
 from app.ports.store import Transaction
 from app.services.change_settings import change_settings
@@ -38,6 +39,8 @@ class ChangeSettings(Body):
     migrations_per_node_max: _Count | None = None
     starts_max: Annotated[int, Field(ge=0, le=1000)] | None = None
     rebalance: bool | None = None
+    isolated_keep_seconds: _Seconds | None = None
+    isolated_then: AfterKeep | None = None
 
 
 @router.get("")
