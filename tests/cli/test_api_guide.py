@@ -7,18 +7,14 @@ import json
 import os
 import re
 import shutil
-import signal
-import socket
 import subprocess
-import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
+from tests.cli.newcomers_api import newcomers_api
 from tests.house.sources import ROOT
 
 GUIDE = ROOT / "docs/api.md"
@@ -41,42 +37,13 @@ def _steps() -> list[tuple[str, Any]]:
 def environment(tmp_path: Path) -> Iterator[dict[str, str]]:
     """What the page tells its reader to export."""
     assert shutil.which("curl"), "apt install curl"
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    words = [
-        sys.executable,
-        "-m",
-        "app.cli.main",
-        "api",
-        "--dev",
-        "--dir",
-        str(tmp_path),
-        "--listen",
-        f"127.0.0.1:{port}",
-    ]
-    with (tmp_path / "log").open("w") as out:
-        process = subprocess.Popen(words, stdout=out, stderr=subprocess.STDOUT, cwd=ROOT)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        _until_ready(url, process, tmp_path / "log")
-        tokens = json.loads((tmp_path / "tokens.json").read_text())
-        yield {"HOLDFAST_API": url, "HOLDFAST_TOKEN": tokens["project_token"], "HOLDFAST_ADMIN": tokens["admin_token"]}
-    finally:
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(20) == 0, (tmp_path / "log").read_text()
-
-
-def _until_ready(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    until = time.monotonic() + 60
-    while True:
-        assert process.poll() is None, log.read_text()
-        assert time.monotonic() < until, "the API did not get ready"
-        try:
-            if httpx.get(f"{url}/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            time.sleep(0.1)
+    with newcomers_api(tmp_path) as api:
+        tokens = api.tokens
+        yield {
+            "HOLDFAST_API": api.url,
+            "HOLDFAST_TOKEN": tokens["project_token"],
+            "HOLDFAST_ADMIN": tokens["admin_token"],
+        }
 
 
 def _differences(shown: Any, real: Any, where: str = "") -> list[str]:
