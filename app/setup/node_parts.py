@@ -109,7 +109,11 @@ def start_database(machine: Machine, layout: Layout, own: Member, *, first: bool
     if changed or not _in_sync(machine):
         machine.run("systemctl", "enable", "mariadb")
         machine.run("systemctl", "stop", "mariadb")
-        machine.run(*(("galera_new_cluster",) if first else ("systemctl", "start", "mariadb")))
+        if first:
+            machine.run("galera_new_cluster")
+        else:
+            # One that does not find the others at once ends; its unit starts it again (_UNIT), and we wait for that.
+            machine.succeeds("systemctl", "start", "mariadb")
     machine.wait(
         lambda: _in_sync(machine), "a database in sync", DATABASE_SECONDS,
         "see `journalctl -u mariadb`; the nodes must reach each other by TCP 4567, 4568 and 4444",

@@ -36,6 +36,8 @@ COMMAND_SECONDS = 600
 #: under emulation an agent starts more slowly than the watchdog waits: to end one that only stood still for a moment
 #: would cost its node a reset, so neither the unit nor the coordinator does it before
 PATIENCE_SECONDS = 60
+#: Corosync's, in milliseconds: under emulation beside other work a node may be silent for more than the usual second
+TOKEN = 3000
 #: the snapshot of all machines
 FORMED = "formed"
 _IMAGE_FILES = {"path": "disk", "kernel": "kernel", "initrd": "initrd"}
@@ -99,7 +101,7 @@ class Cluster:
         """The first node, with a pool."""
         first = self.machines[0]
         with self.steps.step("holdfast cluster init"):
-            said = json.loads(holdfast(first, f"cluster init {_addresses(first)} --json"))
+            said = json.loads(holdfast(first, f"cluster init {_addresses(first)} --token {TOKEN} --json"))
         self._tokens = Tokens(said["admin_token"], said["project_token"])
         with self.steps.step("a pool"):
             self.configure(first, {"pools": [_pool()], "recovery": {"agent_silence_seconds": PATIENCE_SECONDS}})
@@ -118,12 +120,14 @@ class Cluster:
         first = self.machines[0]
         with self.steps.step(f"{machine.name}: holdfast cluster join"):
             words = first.ssh_words("holdfast cluster invite --json")
-            with subprocess.Popen(
-                words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-            ) as inviting:
+            inviting = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
+            try:
                 token = _first_json(inviting.stdout)["token"]
                 holdfast(machine, f"cluster join {first.storage_address} --token {token} {_addresses(machine)}")
-                assert inviting.wait(timeout=60) == 0, inviting.stderr and inviting.stderr.read()
+                assert inviting.wait(timeout=60) == 0
+            finally:
+                inviting.kill()
+                inviting.wait()
 
     def open(self) -> None:
         """A way from here to the API, then a plan and an image."""

@@ -19,7 +19,8 @@ from tests.nodes.errors import NodeError
 from tests.nodes.image import NodeImage
 from tests.nodes.rack import BRIDGES, Rack, run, tap_name
 
-CPU = "qemu64,+svm,+npt,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16"
+# svm: nested virtualisation; aes: one emulated instruction is worth hundreds to TLS, ssh and Corosync
+CPU = "qemu64,+svm,+npt,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16,+aes,+pclmulqdq"
 _APPEND = (
     "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 mitigations=off nowatchdog audit=0 random.trust_cpu=on "
     "systemd.hostname={name} module_blacklist={unwanted}"
@@ -204,7 +205,7 @@ class Machine:
     def _ssh_options(self) -> list[str]:
         options = {
             "StrictHostKeyChecking": "no", "UserKnownHostsFile": "/dev/null", "LogLevel": "ERROR",
-            "ConnectTimeout": "5", "ServerAliveInterval": "5", "ServerAliveCountMax": "3", "BatchMode": "yes",
+            "ConnectTimeout": "30", "ServerAliveInterval": "15", "ServerAliveCountMax": "8", "BatchMode": "yes",
         }  # fmt: skip
         return ["-i", str(self.image.key), *(word for k, v in options.items() for word in ("-o", f"{k}={v}"))]
 

@@ -69,7 +69,9 @@ class SharedDirectory:
 class ScsiDisk:
     """A raw file that every machine has as the same SCSI disk. Writes of one are seen by the others."""
 
-    SERIAL = "holdfastlun0"
+    #: World Wide Name, and where udev puts the disk by it
+    WWN = "0x5000c50015ea71ad"
+    DEVICE = f"/dev/disk/by-id/wwn-{WWN}"
 
     def __init__(self, rack: Rack, mib: int = 64) -> None:
         self.path = rack.directory / "lun0.raw"
@@ -80,7 +82,7 @@ class ScsiDisk:
     def qemu(self) -> list[str]:
         """For `Machine.extra`, before its power is on."""
         drive = f"file={self.path},format=raw,if=none,id=lun0,cache=none,file.locking=off"
-        device = f"scsi-hd,drive=lun0,share-rw=on,serial={self.SERIAL},wwn=0x5000c50015ea71ad"
+        device = f"scsi-hd,drive=lun0,share-rw=on,wwn={self.WWN}"
         return ["-device", "virtio-scsi-pci,id=scsi0", "-drive", drive, "-device", device]
 
 

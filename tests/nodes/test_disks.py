@@ -9,7 +9,7 @@ from tests.nodes.machine import Machine
 from tests.nodes.shared import IQN, SERVER, IscsiTarget, ScsiDisk
 
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(600)]
-LUN = f"/dev/disk/by-id/scsi-0QEMU_QEMU_HARDDISK_{ScsiDisk.SERIAL}"
+LUN = ScsiDisk.DEVICE
 
 
 def write(machine: Machine, device: str, text: str) -> None:
