@@ -16,6 +16,7 @@ import structlog
 
 from app.adapters.cluster_files import places
 from app.adapters.cluster_files.follow_layout import FollowLayout
+from app.adapters.cluster_files.member_names import MemberNames
 from app.adapters.corosync.membership import CorosyncMembership
 from app.adapters.db.store import SqlStore
 from app.adapters.fencing.fence_agents import FenceAgent, FenceDevice
@@ -302,7 +303,9 @@ class SeenMembers:
 
 def serve_api(config: Config, stop: threading.Event) -> None:
     """The API on its address and its socket, until `stop`."""
-    membership = build_membership(config, agent=False)
+    # An API that did not know a node by its name would let an operator call it dead while it is a member.
+    names = MemberNames({m.id: m.name for m in config.membership.members})
+    membership = build_membership(config, agent=False, names=names)
     seen = SeenMembers(AgentRestart(config.node.name, {SILENT: config.api.end_agent, GONE: config.api.start_agent}))
     membership.start(seen)
     store = build_store(config)

@@ -25,13 +25,13 @@ class Cloud:
     """The API of a running lab. Reads are tried again while the gateway looks for a node that lives."""
 
     def __init__(
-        self, base_url: str, tokens: Tokens, *, patience_seconds: float = 20,
+        self, base_url: str, tokens: Tokens, *, patience_seconds: float = 20, timeout_seconds: float = 10,
         transport: httpx.BaseTransport | None = None,
     ) -> None:  # fmt: skip
         self.base_url = base_url
         self.tokens = tokens
         self._patience_seconds = patience_seconds
-        self._http = httpx.Client(base_url=base_url, timeout=10, transport=transport)
+        self._http = httpx.Client(base_url=base_url, timeout=timeout_seconds, transport=transport)
 
     def close(self) -> None:
         """Give up the connections."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -23,20 +23,24 @@ Door = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]
 
 
 class Gateway:
-    """`doors`: the nodes' APIs, in order of preference."""
+    """`doors`: the nodes' APIs, in order of preference. Slow nodes want to be asked less often, with more patience."""
 
-    def __init__(self, doors: list[Door]) -> None:
+    def __init__(
+        self, doors: Sequence[Door], *, every_seconds: float = CHECK_EVERY_SECONDS,
+        timeout_seconds: float = CHECK_TIMEOUT_SECONDS,
+    ) -> None:  # fmt: skip
         self._doors = doors
+        self._every_seconds, self._timeout_seconds = every_seconds, timeout_seconds
         self._ranks = [UNKNOWN] * len(doors)
 
     async def check_forever(self) -> None:
         while True:
             self._ranks = await asyncio.gather(*map(self._check, self._doors))
-            await asyncio.sleep(CHECK_EVERY_SECONDS)
+            await asyncio.sleep(self._every_seconds)
 
     async def _check(self, door: Door) -> int:
         try:
-            async with asyncio.timeout(CHECK_TIMEOUT_SECONDS):
+            async with asyncio.timeout(self._timeout_seconds):
                 reader, writer = await door()
                 try:
                     writer.write(b"GET /readyz HTTP/1.1\r\nHost: lab\r\nConnection: close\r\n\r\n")

@@ -148,7 +148,7 @@ class Cluster:
         self.rack.start(words, self.rack.directory / "gateway.log")
         until(socket.exists, "the way to the API", 30)
         transport = httpx.HTTPTransport(uds=str(socket))
-        self.cloud = Cloud("http://nodes", self._tokens, patience_seconds=60, transport=transport)
+        self.cloud = Cloud("http://nodes", self._tokens, patience_seconds=300, timeout_seconds=60, transport=transport)
 
     def save(self) -> None:
         """All machines as they are now, as `formed`. VMs must not be in it: their volumes would not fit any more."""
