@@ -46,14 +46,16 @@ _IMAGE_FILES = {"path": "disk", "kernel": "kernel", "initrd": "initrd"}
 class Cluster:
     """Machines `node1`, `node2`, ... and what they share. Every method that takes long is a step with its time."""
 
-    def __init__(self, rack: Rack, image: NodeImage, steps: Steps, *, count: int = 3) -> None:
+    def __init__(
+        self, rack: Rack, image: NodeImage, repository: Repository, steps: Steps, *, count: int = 3
+    ) -> None:  # fmt: skip
         self.rack, self.steps = rack, steps
         self.machines = [Machine(rack, image, n) for n in range(1, count + 1)]
         disk = ScsiDisk(rack)
         for machine in self.machines:
             machine.extra = disk.qemu()
         self.shared = SharedDirectory(rack)
-        self.repository = Repository(rack)
+        self.repository = repository
         self.cloud: Cloud
         self._tokens: Tokens
 
@@ -75,9 +77,8 @@ class Cluster:
                 machine.power_on()
             self.each(Machine.wait_for_ssh)
 
-    def install(self, package: Path) -> None:
+    def install(self) -> None:
         """The package and what it works with, by apt, from the rack's repository."""
-        self.repository.add(package)
         with self.steps.step("apt install on each"):
             self.each(self._install)
 

@@ -10,6 +10,7 @@ import pytest
 from tests.nodes.cluster import Cluster, build_package
 from tests.nodes.image import CACHE, node_image
 from tests.nodes.rack import Rack
+from tests.nodes.repository import Repository
 from tests.nodes.shared import SERVER
 from tests.nodes.steps import Steps
 
@@ -53,14 +54,22 @@ def package(rack: Rack, steps: Steps) -> Path:
 
 
 @pytest.fixture(scope="session")
-def cluster(rack: Rack, package: Path, steps: Steps) -> Iterator[Cluster]:
+def repository(rack: Rack, package: Path) -> Repository:
+    """Offers this tree's package."""
+    made = Repository(rack)
+    made.add(package)
+    return made
+
+
+@pytest.fixture(scope="session")
+def cluster(rack: Rack, repository: Repository, steps: Steps) -> Iterator[Cluster]:
     """Three nodes, installed and set up as docs/install.md says; saved as `formed`, without any VM."""
     with steps.step("the image of a node (from the cache, if it has one)"):
         image = node_image()
-    formed = Cluster(rack, image, steps)
+    formed = Cluster(rack, image, repository, steps)
     try:
         formed.boot()
-        formed.install(package)
+        formed.install()
         formed.mount()
         formed.init()
         for machine in formed.machines[1:]:

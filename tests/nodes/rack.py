@@ -15,7 +15,7 @@ from typing import IO
 from tests.nodes.errors import NodeError
 
 BRIDGES = 3
-NODES_MAX = 4
+NODES_MAX = 6
 
 
 class Rack:

@@ -1,15 +1,38 @@
 """What pools on shared disks will need works on the nodes: one SCSI disk for all, kernel iSCSI, device-mapper."""
 
 import uuid
+from collections.abc import Iterator
 
 import pytest
 
-from tests.nodes.cluster import Cluster
+from tests.nodes.image import node_image
 from tests.nodes.machine import Machine
+from tests.nodes.rack import Rack
 from tests.nodes.shared import IQN, SERVER, IscsiTarget, ScsiDisk
+from tests.nodes.steps import Steps
 
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(600)]
 LUN = ScsiDisk.DEVICE
+
+
+Pair = tuple[Machine, Machine]
+
+
+@pytest.fixture(scope="module")
+def pair(rack: Rack, steps: Steps) -> Iterator[Pair]:
+    """Two machines with one disk in common, and nothing of the product on them."""
+    one, other = (Machine(rack, node_image(), number) for number in (5, 6))
+    try:
+        with steps.step("two machines with a shared disk boot"):
+            for machine in (one, other):
+                machine.extra = ScsiDisk(rack).qemu()
+                machine.power_on()
+            for machine in (one, other):
+                machine.wait_for_ssh()
+        yield one, other
+    finally:
+        one.power_off()
+        other.power_off()
 
 
 def write(machine: Machine, device: str, text: str) -> None:
@@ -23,18 +46,17 @@ def read(machine: Machine, device: str) -> str:
     return text.strip()
 
 
-def test_all_nodes_see_one_shared_disk(cluster: Cluster) -> None:
+def test_all_nodes_see_one_shared_disk(pair: Pair) -> None:
     """What one writes the others read."""
-    cluster.load()
-    for machine in cluster.machines:
+    for machine in pair:
         text = f"{machine.name} {uuid.uuid4()}"
         write(machine, LUN, text)
-        assert [read(other, LUN) for other in cluster.machines] == [text] * len(cluster.machines)
+        assert [read(reader, LUN) for reader in pair] == [text] * len(pair)
 
 
-def test_device_mapper_makes_devices_on_it(cluster: Cluster) -> None:
+def test_device_mapper_makes_devices_on_it(pair: Pair) -> None:
     """LVM's volumes are device-mapper's: made on one node, and after activation there on another."""
-    one, other = cluster.machines[:2]
+    one, other = pair
     one.ssh(f"pvcreate -qq -y {LUN} && vgcreate -qq vgtest {LUN} && lvcreate -qq -y -n lv -L 8m vgtest")
     text = str(uuid.uuid4())
     write(one, "/dev/vgtest/lv", text)
@@ -45,17 +67,16 @@ def test_device_mapper_makes_devices_on_it(cluster: Cluster) -> None:
     other.ssh("vgremove -qq -y vgtest && pvremove -qq -y " + LUN)
 
 
-def test_the_kernels_iscsi_initiator_logs_in(cluster: Cluster) -> None:
+def test_the_kernels_iscsi_initiator_logs_in(rack: Rack, pair: Pair) -> None:
     """Two nodes, one target: open-iscsi finds it, logs in, and both see the same disk."""
-    IscsiTarget(cluster.rack)
+    IscsiTarget(rack)
     device = f"/dev/disk/by-path/ip-{SERVER}:3260-iscsi-{IQN}-lun-1"
-    machines = cluster.machines[:2]
-    for machine in machines:
+    for machine in pair:
         machine.ssh("systemctl start iscsid")
         machine.ssh(f"iscsiadm -m discovery -t sendtargets -p {SERVER} && iscsiadm -m node -T {IQN} --login")
         machine.ssh(f"udevadm settle --timeout=30 --exit-if-exists={device} && test -b {device}")
     text = str(uuid.uuid4())
-    write(machines[0], device, text)
-    assert read(machines[1], device) == text
-    for machine in machines:
+    write(pair[0], device, text)
+    assert read(pair[1], device) == text
+    for machine in pair:
         machine.ssh(f"iscsiadm -m node -T {IQN} --logout && iscsiadm -m node -T {IQN} -o delete")
