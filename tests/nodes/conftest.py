@@ -1,6 +1,7 @@
 """One rack for the whole run; a table of what each step took at its end."""
 
 import os
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,7 @@ def rack() -> Iterator[Rack]:
         yield made
     finally:
         made.down()
+        shutil.rmtree(made.directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
