@@ -13,7 +13,8 @@
 * The dead stay dead: what is stopped, locked or deleted is not started, nor is a copy that has another owner.
 * A node that was lost or fenced lets nothing run, and an agent that was replaced as the coordinator writes nothing.
 * One effect: a node has one incident at a time; an incident that is closed and an action that has ended stay so.
-* While an operator has disarmed the cluster nothing is lost, proven, planned or moved by itself.
+* While an operator has disarmed the cluster nothing is lost, proven, planned or moved by itself, but by software of a
+  version that knows of no disarming.
 * A node is told to reboot by the coordinator only, and only when nothing is up there.
 * Written down: a VM that is given a node, or taken from one, has a step of an incident or an event that says so.
 * Never gives up (`settled`): in the end every protected VM is verified up once, or unplaced with a reason that is true.
@@ -233,8 +234,12 @@ class Invariants:
             wrote = "" if handed_over or who == "customer" else f"moved {after.name}"
         if wrote and who != self._holder:
             self.found.append(f"{who} {wrote}, and {self._holder or 'nobody'} is the coordinator")
-        if wrote and not wrote.startswith("wrote phase closed") and not self._watched().view().settings.armed:
+        if wrote and not wrote.startswith("wrote phase closed") and self._may_not_decide(who):
             self.found.append(f"{who} {wrote}, while an operator has disarmed the cluster")
+
+    def _may_not_decide(self, who: str) -> bool:
+        cluster = self._watched()
+        return not cluster.view().settings.armed and not (who in cluster.servers and cluster.servers[who].outdated)
 
     def _once(self, change: Change) -> None:
         """What has ended stays as it is, and nothing is begun twice."""
