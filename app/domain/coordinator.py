@@ -49,6 +49,7 @@ from app.domain.events import (
     ViewLoaded,
     Written,
 )
+from app.domain.node import NodeState
 from app.domain.replace import replace
 from app.domain.storage_heartbeat import BeatMemory
 
@@ -179,7 +180,8 @@ def _view(state: CoordinatorState, now: float, view: ClusterView, asked_at: floa
     for node in view.nodes:
         if node.name not in state.members:
             absent.setdefault(node.name, now)
-    return replace(state, view=view, view_asked_at=asked_at, absent_since=absent)
+    hosted = {**state.hosted_at, **{n.name: now for n in view.nodes if n.state is NodeState.ONLINE}}
+    return replace(state, view=view, view_asked_at=asked_at, absent_since=absent, hosted_at=hosted)
 
 
 def _store_lost(state: CoordinatorState, now: float, what: str, settings: CoordinatorSettings) -> CoordinatorState:

@@ -218,8 +218,8 @@ def _power(
     assert state.epoch is not None
     assert state.view is not None
     progress = state.fences.get(node.name, FenceProgress())
-    absent = state.absent_seconds(node.name, now)
-    if not progress.begun and absent is not None and absent < settings.blip_seconds:
+    since = state.surely_absent_since(node.name)
+    if not progress.begun and since is not None and now - since < settings.blip_seconds:
         return first_look.note(state, node, incident, progress, settings, actions) if current else state
     if not progress.begun and (levels or beside):
         held = storm(state.view, _missing(state, now, settings))

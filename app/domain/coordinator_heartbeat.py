@@ -189,7 +189,7 @@ def quiet_since(state: CoordinatorState, node: Node, incident: Incident, setting
 
     See `storage_heartbeat` for why. A coordinator without the heartbeat in its configuration cannot know.
     """
-    since = state.absent_since.get(node.name)
+    since = state.surely_absent_since(node.name)
     if since is None or not was_kept(incident):
         return since
     memory, times = state.beats, settings.heartbeat

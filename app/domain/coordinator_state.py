@@ -20,6 +20,8 @@ class CoordinatorState:
     quorate_since: float = 0.0
     seen: frozenset[str] = frozenset()
     absent_since: Mapping[str, float] = field(default_factory=dict)
+    #: node -> when we read last, as the leader, that it hosts: absent or not to us, somebody had let it in
+    hosted_at: Mapping[str, float] = field(default_factory=dict)
     present_since: Mapping[str, float] = field(default_factory=dict)
     #: when each member was last heard (`soft_fence`), and when its API was told that its agent is silent
     heard_at: Mapping[str, float] = field(default_factory=dict)
@@ -70,6 +72,12 @@ class CoordinatorState:
         """For how long the node has been missing from our quorate partition; None while it is here."""
         since = self.absent_since.get(node)
         return None if since is None else now - since
+
+    def surely_absent_since(self, node: str) -> float | None:
+        """Since when a fence or a proof may count. A Corosync that has just begun to hang still calls a node absent
+        that others let in meanwhile, so what hosted when we last read it counts from there."""
+        since = self.absent_since.get(node)
+        return None if since is None else max(since, self.hosted_at.get(node, since))
 
 
 def start(me: str, now: float) -> CoordinatorState:

@@ -149,8 +149,15 @@ def _any_view(state: CoordinatorState, now: float, view: ClusterView, asked_at: 
     return replace(state, view=state.view or view, view_asked_at=asked_at, absent_since=absent, view_loading=False)
 
 
+def forget_who_hosted(patch: pytest.MonkeyPatch) -> None:
+    """Absence counts as the coordinator saw it, whatever others let in meanwhile."""
+    real = coordinator._view
+    patch.setattr(coordinator, "_view", lambda *known: replace(real(*known), hosted_at={}))
+
+
 def trust_memory_after_a_freeze(patch: pytest.MonkeyPatch) -> None:
     """A coordinator that was stopped goes on counting as if it had watched, and as if it heard what it does not."""
+    forget_who_hosted(patch)
     patch.setattr(coordinator, "_deaf", lambda *_: False)
     patch.setattr(coordinator, "stood_still", lambda state, *_: state)
 

@@ -26,6 +26,7 @@ from tests.simulation.mutations import (
     believe_the_pool,
     feed_the_watchdog_always,
     first_found,
+    forget_who_hosted,
     give_the_storage_back_at_once,
     ignore_disarming,
     ignore_the_storm_guard,
@@ -162,6 +163,13 @@ def test_a_coordinator_that_goes_on_while_disarmed_is_found(monkeypatch: pytest.
     assert _told(name)[1] == ""
     ignore_disarming(monkeypatch)
     assert "while an operator has disarmed the cluster" in _told(name)[1]
+
+
+def test_a_coordinator_that_forgets_who_hosted_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Found by seed 4950 when nodes began to keep their VMs while they are isolated."""
+    assert _told("hung_corosync_calls_a_returned_node_absent")[1] == ""
+    forget_who_hosted(monkeypatch)
+    assert _still_up(_told("hung_corosync_calls_a_returned_node_absent")[1])
 
 
 #: neither power nor a watchdog of n3: only the pools can prove it
