@@ -232,7 +232,7 @@ def group(members: set[str], joined: set[str] | None = None, left: set[str] | No
     )
 
 
-def heard(sender: str, kind: str, vm_id: int | None = None, epoch: int = 0) -> Callable[[Line], bool]:
+def heard(sender: str, kind: str, vm_id: int | None = None, epoch: int = 0, node: str = "") -> Callable[[Line], bool]:
     """SignalReceived with exactly this."""
-    wanted = {"event": "SignalReceived", "sender": sender, "kind": kind, "vm_id": vm_id, "epoch": epoch}
+    wanted = {"event": "SignalReceived", "sender": sender, "kind": kind, "vm_id": vm_id, "epoch": epoch, "node": node}
     return lambda line: {key: value for key, value in line.items() if key != "at"} == wanted
