@@ -104,7 +104,7 @@ class Member:
 
     def restart(self) -> None:
         """After a kill: find the position first, as Debian's unit does: the others then send only what is missing."""
-        where = (f"--datadir={self.data}", f"--wsrep-cluster-address={self._cluster}")
+        where = (f"--datadir={self.data}", f"--socket={self.socket}", f"--wsrep-cluster-address={self._cluster}")
         said = _run(*_SERVER, *where, "--wsrep-recover", "--disable-log-error", namespace=self.namespace)
         found = re.search(r"Recovered position:?\s*(\S+:-?\d+)", said)
         assert found, f"no position in the data directory: {said[-3000:]}"
