@@ -260,7 +260,8 @@ def _keeps(state: CoordinatorState, now: float, times: HeartbeatTimes) -> dict[s
         if incident is None or incident.proof is not None or not was_kept(incident):
             continue
         cls = _class(state, now, node, times)
-        if _ended(state, incident) or _why_not(state, node, incident, cls):
+        earlier = state.view_asked_at < state.absent_since.get(node.name, now)  # it may show an isolation that is over
+        if earlier or _ended(state, incident) or _why_not(state, node, incident, cls):
             continue
         beat = state.beats.seen[node.name].beat
         found[node.name] = Keep(beat.boot, beat.counter)

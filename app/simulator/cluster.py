@@ -287,11 +287,14 @@ class SimCluster:
                 return random.uniform(0.05, 0.2)
             case "fence":
                 node, _, method = rest.rpartition("-")
-                if method.startswith("storage") and any(node in f.hangs for f in self.storage_fences.values()):
-                    return self.settings[0].times.attempt_timeout_seconds
                 lead, hangs = self.settings[0], self.servers[node].fence_hangs
                 longest = {"power": lead.times.attempt_timeout_seconds, "power.read": lead.confirm_seconds_max}
-                return longest[method] if hangs and method in longest else random.uniform(0.3, 0.8)
+                if method.startswith("storage"):
+                    hangs = any(node in f.hangs for f in self.storage_fences.values())
+                    longest[method] = lead.times.attempt_timeout_seconds
+                if hangs and method in longest:
+                    return longest[method] / self.servers[on].slow  # a time limit ends by the clock on a slow host too
+                return random.uniform(0.3, 0.8)
             case "destroy":
                 return random.uniform(0.05, 0.2)
             case _:

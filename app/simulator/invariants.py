@@ -57,8 +57,6 @@ class Invariants:
         self._cast_out: dict[str, float] = {}
         #: node -> since when it is outside of every quorate ring
         self._outside: dict[str, float] = {}
-        #: until when the lease would have held that a node had when it came back into the ring
-        self._lease_left: dict[str, float] = {}
         self._holder = ""
 
     def watch(self, cluster: SimCluster) -> None:
@@ -79,9 +77,7 @@ class Invariants:
                 self._outside[name] = now
                 self._look_at(name, now)
         for name in members if quorate else ():
-            since = self._outside.pop(name, None)
-            if since is not None:
-                self._lease_left[name] = self._leases.over_at(name, since)
+            self._leases.in_the_ring(name, self._outside.pop(name, None))
 
     def _copies(self, name: str) -> list[int]:
         """The VMs that are up there, but for those that it may keep: nobody else reaches their disks."""
@@ -161,7 +157,7 @@ class Invariants:
             return  # it goes on with what it has: nobody has decided about it
         cast_out = self._cast_out.get(node)
         # a resume that began under its lease may end when the node is in the ring again, and not let in yet
-        began_leased = cluster.clock.monotonic() <= self._lease_left.get(node, 0.0)
+        began_leased = cluster.clock.monotonic() <= self._leases.left_until(node)
         if cast_out is not None and not began_leased and cluster.clock.monotonic() - cast_out > lease:
             self.found.append(f"{node} let VM {vm_id} run, and was cast out more than {lease:g} s before")
         if ended is not None and cluster.clock.monotonic() - ended > lease:

@@ -32,13 +32,34 @@ class LeaseWitness:
         self._epochs: list[tuple[float, int]] = []
         #: nodes that were shown old versions: these may obey an epoch that is over
         self._misled: set[str] = set()
+        #: node -> when it came into the quorate ring that it is in, or was in last
+        self._came_in: dict[str, float] = {}
+        #: node -> until when the lease would have held that it had when it came into the ring
+        self._left: dict[str, float] = {}
         cluster.beats.wrote = self._wrote
 
+    def in_the_ring(self, node: str, outside_since: float | None) -> None:
+        """It is in a quorate ring; the time: since when it was outside until now, if it was."""
+        if outside_since is not None:
+            self._left[node] = self.over_at(node, outside_since)
+        if outside_since is not None or node not in self._came_in:
+            self._came_in[node] = self._cluster.clock.monotonic()
+
+    def left_until(self, node: str) -> float:
+        """What began under the lease with which it came into the ring may end until then."""
+        return self._left.get(node, 0.0)
+
     def over_at(self, node: str, since: float) -> float:
-        """When the last lease is over that this node may have, which is outside since then. In the past without one."""
+        """When the last lease is over that this node may have, which is outside since then. In the past without one.
+
+        A lease counts that was given in this absence, for a beat from after the node was let into the ring before: an
+        earlier isolation's keep says nothing. That beat may be from before the others formed a ring without the node,
+        which may be the first to hear no more of them.
+        """
         now = self._cluster.clock.monotonic()
         self._misled |= self._cluster.beats.stale
-        good = [k for k in self._kept[node] if k.at <= now and k.began > since and self._newest(node, k)]
+        came_in = self._came_in.get(node, 0.0)
+        good = [k for k in self._kept[node] if since < k.at <= now and k.began > came_in and self._newest(node, k)]
         return max((k.began + self._lease_seconds for k in good), default=since)
 
     def _newest(self, node: str, kept: _Kept) -> bool:

@@ -224,6 +224,22 @@ def test_no_keep_on_an_old_view_or_one_of_another_epoch() -> None:
     assert _keeps(leader.until(8.0)) == []
 
 
+def test_no_keep_on_a_view_from_before_this_absence() -> None:
+    """It may show an earlier isolation, of which the incident is closed meanwhile."""
+    leader = Leader.without_n3()
+    leader.kept()
+    leader.until(6.0)
+    leader.answered(leader.one.members(6.1, "n1 n2 n3"))
+    leader.answered(leader.one.members(6.2, "n1 n2"))
+    leader.now, unread = 6.2, []
+    while leader.now < 7.5:
+        leader.now = round(leader.now + 0.1, 1)
+        unread += leader.answered(leader.one.step(leader.now))
+    assert only(WriteKeeps, tuple(unread)), "the storage is written to all the while"
+    assert _keeps(unread) == []
+    assert _keeps(leader.until(9.0)) != []
+
+
 def test_disarmed_it_goes_on_to_keep_who_is_kept() -> None:
     leader = Leader.without_n3()
     leader.kept()

@@ -61,13 +61,15 @@ class FenceAgent:
         deadline = time.monotonic() + timeout_seconds
         for_status = min(_STATUS_SECONDS_MAX, timeout_seconds * _STATUS_SHARE)
         offs = _ask(devices, "off", timeout_seconds - for_status)
+        answered: list[AgentResult] = []
         while True:
             states = _ask(devices, "status", min(deadline - time.monotonic(), for_status))
+            answered = [a if s.exit_code is None else s for s, a in zip(states, answered or states, strict=True)]
             if all(map(_reads_off, states)):
                 return Proof(self._name, f"status off by {_names(devices)}")
             refused = any(off.exit_code != 0 for off in offs)
             if refused or time.monotonic() + _PAUSE_SECONDS >= deadline:
-                seen = "; ".join(map(_seen, devices, offs, states))
+                seen = "; ".join(map(_seen, devices, offs, answered))  # the last reading may be cut off by the deadline
                 raise FenceFailed(f"{self._name}: {node} is not proven off; {seen}")
             time.sleep(_PAUSE_SECONDS)
 

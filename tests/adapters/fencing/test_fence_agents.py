@@ -65,7 +65,7 @@ def test_only_configured_nodes_are_covered(make: Make) -> None:
 
 
 def test_an_agent_that_lies_about_off_proves_nothing(make: Make, tmp_path: Path) -> None:
-    with pytest.raises(FenceFailed, match=r"off: accepted; status: (on|no answer in time)"):
+    with pytest.raises(FenceFailed, match=r"off: accepted; status: on"):
         make("sys.exit(0) if action == 'off' else status()").fence("n2", 4)
     assert _calls(tmp_path).count("status n2 []") > 1
 
@@ -123,7 +123,7 @@ def test_an_agent_that_hangs_is_killed_with_its_children_and_proves_nothing(make
 
 
 def test_an_off_that_hangs_after_it_worked_is_proven_by_the_status(make: Make) -> None:
-    assert make("(off(), time.sleep(600)) if action == 'off' else status()").fence("n2", 2).method == "power"
+    assert make("(off(), time.sleep(600)) if action == 'off' else status()").fence("n2", 6).method == "power"
 
 
 @pytest.mark.parametrize(
