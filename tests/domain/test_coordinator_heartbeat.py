@@ -231,7 +231,8 @@ def test_no_keep_on_a_view_from_before_this_absence() -> None:
     leader.until(6.0)
     leader.answered(leader.one.members(6.1, "n1 n2 n3"))
     leader.answered(leader.one.members(6.2, "n1 n2"))
-    leader.now, unread = 6.2, []
+    leader.now = 6.2
+    unread: list[Action] = []
     while leader.now < 7.5:
         leader.now = round(leader.now + 0.1, 1)
         unread += leader.answered(leader.one.step(leader.now))
