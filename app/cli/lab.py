@@ -32,6 +32,9 @@ def up(
     token_coefficient_milliseconds: Annotated[int, typer.Option(help="Added to it for each node above two.")] = 650,
     encrypted: Annotated[bool, typer.Option(help="Encrypt Corosync's traffic.")] = False,
     watchdog_seconds: Annotated[float, typer.Option(help="Timeout of each node's lab watchdog.")] = 8,
+    heartbeat: Annotated[
+        bool, typer.Option(help="A second heartbeat over the storage: isolated nodes keep VMs.")
+    ] = False,
 ) -> None:
     """Bring a lab up."""
     lab = Lab(name)
@@ -45,6 +48,7 @@ def up(
             token=Token(token_milliseconds, token_coefficient_milliseconds),
             encrypted=encrypted,
             watchdog_seconds=watchdog_seconds,
+            config={"pools": {"shared": {"heartbeat": heartbeat}}},
             progress=lambda step: line.update(f"lab {name}: {step}"),
         )
     status(name)

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from app.adapters.cluster_files.toml_text import to_toml
 from app.lab import galera, network
+from app.lab.errors import LabError
 from app.lab.paths import API_SOCKET_IN_NODE, POOL_IN_NODE, WATCHDOG_IN_NODE, LabPaths
 from app.lab.state import LabState, NodeState
 
 
 def text(paths: LabPaths, lab: LabState, node: NodeState, overrides: Mapping[str, Mapping[str, Any]]) -> str:
-    """`overrides`: table -> settings laid over the lab's own, e.g. {"recovery": {"starts_per_node_max": 1}}."""
+    """`overrides`: table -> settings laid over the lab's own, e.g. {"recovery": {"starts_per_node_max": 1}}; of a list
+    of tables each by its name, e.g. {"pools": {"shared": {"heartbeat": True}}}. Errors: LabError for an unknown name.
+    """
     tables = _tables(paths, lab, node)
     for name, settings in overrides.items():
-        if isinstance(tables.get(name), list):
-            raise TypeError(f"[[{name}]] is a list of tables; only plain tables can be overridden")
-        tables[name] = {**tables.get(name, {}), **settings}
+        known = tables.get(name, {})
+        tables[name] = _each(name, known, settings) if isinstance(known, list) else {**known, **settings}
     return to_toml(tables)
+
+
+def _each(table: str, entries: Sequence[Mapping[str, Any]], settings: Mapping[str, Mapping[str, Any]]) -> list[Any]:
+    if unknown := settings.keys() - {entry.get("name") for entry in entries}:
+        raise LabError(f"[[{table}]] of the lab has no {', '.join(sorted(unknown))}")
+    return [{**entry, **settings.get(str(entry.get("name")), {})} for entry in entries]
 
 
 def _tables(paths: LabPaths, lab: LabState, node: NodeState) -> dict[str, Any]:

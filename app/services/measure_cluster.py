@@ -16,6 +16,7 @@ from app.domain.cluster import ClusterView, IncidentPhase
 from app.domain.cluster_settings import ClusterSettings
 from app.domain.node import NodeRole, NodeState
 from app.domain.records import Epoch
+from app.domain.storage_heartbeat import NodeClass
 from app.domain.vm import Status, Vm, status_of
 from app.ports.store import Transaction
 from app.services.epoch import current_epoch
@@ -53,6 +54,10 @@ def _nodes(view: ClusterView, now: datetime) -> list[Metric]:
     healthy = gauge("holdfast_node_healthy", "1 if the node's agent reported no fault of the node", ("node",))
     away = gauge("holdfast_node_maintenance", "1 while the node is in maintenance", ("node",))
     quarantined = gauge("holdfast_node_quarantined", "1 while the node is kept out after many losses", ("node",))
+    found = gauge(
+        "holdfast_node_condition", "1 for what the heartbeat over the storage says of a node, 0 for the rest",
+        ("node", "condition"),
+    )  # fmt: skip
     memory = gauge("holdfast_node_memory_bytes", "Memory that may be promised to VMs, in bytes", ("node",))
     promised = gauge("holdfast_node_memory_promised_bytes", "Memory promised to VMs, in bytes", ("node",))
     totals = {(role, s): 0 for role in NodeRole for s in NodeState}
@@ -64,6 +69,9 @@ def _nodes(view: ClusterView, now: datetime) -> list[Metric]:
         totals[node.role, node.state] += 1
         for s in NodeState:
             state.add_metric((node.name, node.role.value, s.value), node.state is s)
+        for c in NodeClass:
+            if c is not NodeClass.WELL:
+                found.add_metric((node.name, c.value), node.condition == c)
         healthy.add_metric((node.name,), node.health in ("ok", "unknown"))
         away.add_metric((node.name,), node.maintenance)
         quarantined.add_metric((node.name,), node.quarantined_until is not None and node.quarantined_until > now)
@@ -72,7 +80,7 @@ def _nodes(view: ClusterView, now: datetime) -> list[Metric]:
     count = gauge("holdfast_nodes", "Number of nodes by role and state", ("role", "state"))
     for (role, s), number in totals.items():
         count.add_metric((role.value, s.value), number)
-    return [count, state, healthy, away, quarantined, memory, promised]
+    return [count, state, found, healthy, away, quarantined, memory, promised]
 
 
 def _vms(vms: Sequence[Vm]) -> list[Metric]:

@@ -114,7 +114,8 @@ def test_every_alert_says_how_bad_it_is_what_it_is_and_what_to_do() -> None:
 def test_every_condition_that_operators_must_know_of_has_an_alert() -> None:
     told = {part.name for rule in _rules() for part in _parts(rule["expr"]) if isinstance(part, promql.VectorSelector)}
     assert told >= {
-        "holdfast_node_state", "holdfast_incidents_open", "holdfast_vms", "holdfast_disarmed_seconds",
+        "holdfast_node_state", "holdfast_node_condition", "holdfast_incidents_open", "holdfast_vms",
+        "holdfast_disarmed_seconds",
         "holdfast_fence_check_failing", "holdfast_watchdog_margin_seconds", "holdfast_storage_path_active",
         "holdfast_guarantee_kept", "holdfast_outbox_given_up", "holdfast_up", "holdfast_agent_up", "libvirt_up",
     }  # fmt: skip

@@ -63,6 +63,7 @@ def test_it_tells_the_state_of_the_cluster(full: Api) -> None:
     assert value(text, "holdfast_nodes", role="compute", state="online") == 3
     assert value(text, "holdfast_node_state", node="n2", state="online") == 1
     assert value(text, "holdfast_node_state", node="n2", state="fenced") == 0
+    assert value(text, "holdfast_node_condition", node="n2", condition="isolated") == 0
     assert value(text, "holdfast_node_memory_bytes", node="n1") == 4096 * 2**20
     assert value(text, "holdfast_node_memory_promised_bytes", node="n1") == 1024 * 2**20
     assert value(text, "holdfast_vms", status="running") == 1
