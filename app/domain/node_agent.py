@@ -46,6 +46,7 @@ from app.domain.events import (
     VmWorkDone,
     Written,
 )
+from app.domain.node_agent_report import report
 from app.domain.node_agent_state import NodeAgentSettings, NodeAgentState
 from app.domain.node_agent_work import work_done
 from app.domain.replace import replace
@@ -73,7 +74,7 @@ def step(
     state = rules.reconcile(state, now, settings, actions)
     state = rules.rejoin(state, now, actions)
     state = node_agent_reboot.reboot(state, now, settings, actions)
-    state = rules.report(state, now, settings, actions)
+    state = report(state, now, settings, actions)
     state = _look(state, now, settings, actions)
     state = lease.beat(state, now, settings, actions)
     if rules.may_feed(state, now, settings):

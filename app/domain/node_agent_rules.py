@@ -10,12 +10,10 @@ from app.domain.actions import (
     PauseVm,
     Rejoin,
     RemoveVm,
-    Report,
     ResetVm,
     ResumeVm,
     StartVm,
     StopVm,
-    VmSeen,
 )
 from app.domain.events import UP, DomainFact, DomainState
 from app.domain.host_shutdown import stops_vms
@@ -23,7 +21,7 @@ from app.domain.node import NodeState
 from app.domain.node_agent_state import NodeAgentSettings, NodeAgentState
 from app.domain.policy import QuorumLoss
 from app.domain.replace import replace
-from app.domain.vm import FROZEN, Desired, PowerSeen, StopMode, Vm, was_up
+from app.domain.vm import Desired, StopMode, Vm, was_up
 
 
 def guard_quorum(
@@ -72,7 +70,7 @@ def destroy_stale(state: NodeAgentState, now: float, actions: list[Action]) -> N
     """Destroy every copy that the database does not want here in this generation; on a node that was cast out, all
     but those that are kept: what waits for this node starts anew once it is let in.
     """
-    if not state.quorate or state.domains is None or state.desired is None or not _reading_is_new(state):
+    if not state.quorate or state.domains is None or state.desired is None or not reading_is_new(state):
         return state
     for fact in state.domains.values():
         vm = state.desired.get(fact.vm_id)
@@ -112,7 +110,7 @@ def reconcile(state: NodeAgentState, now: float, settings: NodeAgentSettings, ac
 
 def notice_ends(state: NodeAgentState, now: float, settings: NodeAgentSettings) -> NodeAgentState:
     """Remember what ended by itself, and what runs well again."""
-    if state.domains is None or state.desired is None or not _reading_is_new(state):
+    if state.domains is None or state.desired is None or not reading_is_new(state):
         return state
     for fact in state.domains.values():
         vm = state.desired.get(fact.vm_id)
@@ -126,7 +124,7 @@ def may_host(state: NodeAgentState, now: float, settings: NodeAgentSettings) -> 
     return (
         state.quorate
         and ring_alive(state, now, settings)
-        and _reading_is_new(state)
+        and reading_is_new(state)
         and now - state.desired_at <= settings.lease_seconds
         and state.node is not None
         and state.node.state is NodeState.ONLINE
@@ -140,7 +138,7 @@ def ring_alive(state: NodeAgentState, now: float, settings: NodeAgentSettings) -
     return now - state.ring_alive_at <= settings.ring_silence_seconds
 
 
-def _reading_is_new(state: NodeAgentState) -> bool:
+def reading_is_new(state: NodeAgentState) -> bool:
     """The database was read after quorum was gained: before, others may have decided about our VMs."""
     return state.desired_at >= state.quorate_at
 
@@ -177,7 +175,7 @@ def _wanted(
         return _start(state, now, vm, settings, actions)
     if not state.armed and ends.open_ending(state, vm) is not None:
         return state
-    if ends.open_ending(state, vm) is not None and vm.resets_wanted <= _resets(state, vm):
+    if ends.open_ending(state, vm) is not None and vm.resets_wanted <= resets_done(state, vm):
         return ends.act_on_what_is_left(state, vm, fact, settings, actions)
     if fact.state is DomainState.PANICKED:
         return _destroy(state, fact, "is reset after a panic", actions)
@@ -187,7 +185,7 @@ def _wanted(
     if fact.state is DomainState.PAUSED:
         actions.append(ResumeVm(vm.id, vm.generation, not_after))
         return _work(state, vm.id, "resume")
-    if vm.resets_wanted > _resets(state, vm):
+    if vm.resets_wanted > resets_done(state, vm):
         actions.append(ResetVm(vm.id, vm.generation, vm.reset_mode, vm.correlation_id))
         return _work(state, vm.id, "reset")
     return state
@@ -246,76 +244,10 @@ def rejoin(state: NodeAgentState, now: float, actions: list[Action]) -> NodeAgen
         return state  # let in by time or an operator; its storage is given back by the coordinator
     idle = not state.working and not state.destroying
     clean = domains is not None and idle and all(keeps(state, fact) for fact in domains.values())
-    if not (state.quorate and clean and _reading_is_new(state) and state.domains_at >= state.desired_at):
+    if not (state.quorate and clean and reading_is_new(state) and state.domains_at >= state.desired_at):
         return state
     actions.append(Rejoin())
     return replace(state, rejoining=True)
-
-
-def report(state: NodeAgentState, now: float, settings: NodeAgentSettings, actions: list[Action]) -> NodeAgentState:
-    """Tell the database what differs from what it knows; the first report also brings this node's own facts."""
-    ready = state.quorate and state.desired is not None and _reading_is_new(state) and state.report_due
-    if not ready or state.reporting or now < state.store_retry_at:
-        return state
-    assert state.desired is not None
-    seen = tuple(s for v in state.desired.values() if (s := _seen(state, now, v, settings)) and _is_news(v, s))
-    if not seen and state.report_confirmed and state.reported_health == state.health:
-        return state
-    actions.append(Report(seen, state.health))
-    return replace(state, reporting=True, report_due=False, reported_health=state.health)
-
-
-def _seen(state: NodeAgentState, now: float, vm: Vm, settings: NodeAgentSettings) -> VmSeen | None:
-    """What this node sees of the VM; None while it cannot tell.
-
-    FAILED is a promise: it is not started here until that is taken back, by STARTING, and read as taken back.
-    """
-    if state.domains is None or vm.id in state.destroying or not _listed_since(state, vm.id):
-        return None
-    fact = state.domains.get(vm.id)
-    if fact is not None and fact.generation != vm.generation:
-        return None
-    if vm.migrating_to is not None and (fact is None or fact.state not in UP):
-        return None  # how the migration ended is written first
-    ending, last = ends.open_ending(state, vm), state.endings.get(vm.id)
-    seen = VmSeen(
-        vm.id, vm.generation, PowerSeen.OFF, error=ends.words(state, vm), resets_done=_resets(state, vm),
-        ended=ending.kind if ending and vm.wants_to_run else "",
-        ends=max(last.number if last else 0, vm.observed.ends),
-        ends_in_a_row=last.in_a_row if last else vm.observed.ends_in_a_row,
-    )  # fmt: skip
-    if fact is not None and fact.state in UP:
-        power = PowerSeen.RUNNING if fact.state is DomainState.RUNNING else PowerSeen.PAUSED
-        alive = power is PowerSeen.RUNNING and fact.guest_alive is not False and not seen.ended
-        error = ends.io_words(vm) if fact.paused_by == "io-error" else seen.error
-        return replace(seen, power=power, verified=alive, error=error)
-    if state.working.get(vm.id) == "start":
-        return replace(seen, power=PowerSeen.STARTING)
-    if not state.armed and vm.wants_to_run and was_up(vm):
-        return replace(seen, error=FROZEN)
-    trouble = state.trouble.get(vm.id)
-    if vm.wants_to_run and trouble is not None and trouble.generation == vm.generation:
-        final = trouble.failures >= settings.start_tries_max and now < trouble.retry_at
-        power = PowerSeen.FAILED if final else PowerSeen.STARTING
-        tried_long = trouble.failures >= settings.start_tries_long
-        return replace(seen, power=power, error=trouble.error, tried_long=tried_long)
-    if vm.wants_to_run and ending is not None and ends.told(vm, ending):
-        final = ends.leaves(state, vm) and ends.waits(state, now, vm, settings)
-        return replace(seen, power=PowerSeen.FAILED if final else PowerSeen.STARTING)
-    return replace(seen, error=gated(state, now, vm, settings)) if vm.wants_to_run and not seen.error else seen
-
-
-def _is_news(vm: Vm, seen: VmSeen) -> bool:
-    known = vm.observed
-    same_placement = known.generation == seen.generation and known.node == (vm.node or "")
-    return (
-        not same_placement
-        or known.power is not seen.power
-        or (seen.verified and known.verified_at is None)
-        or (known.error, known.resets_done) != (seen.error, seen.resets_done)
-        or (seen.tried_long and vm.failed_nodes != ())
-        or (known.ended, known.ends, known.ends_in_a_row) != (seen.ended, seen.ends, seen.ends_in_a_row)
-    )
 
 
 def may_feed(state: NodeAgentState, now: float, settings: NodeAgentSettings) -> bool:
@@ -350,17 +282,17 @@ def _held(state: NodeAgentState, vm_id: int, now: float) -> bool:
     return vm_id in state.destroying or now < state.hold_until.get(vm_id, now)
 
 
-def _listed_since(state: NodeAgentState, vm_id: int) -> bool:
+def listed_since(state: NodeAgentState, vm_id: int) -> bool:
     """The domains were listed after the last work on this VM ended."""
     return state.domains_at >= state.touched_at.get(vm_id, state.domains_at)
 
 
 def _free(state: NodeAgentState, vm: Vm, now: float) -> bool:
     """Nothing is being done to it, and what was listed of it is from after what was done."""
-    return vm.id not in state.working and not _held(state, vm.id, now) and _listed_since(state, vm.id)
+    return vm.id not in state.working and not _held(state, vm.id, now) and listed_since(state, vm.id)
 
 
-def _resets(state: NodeAgentState, vm: Vm) -> int:
+def resets_done(state: NodeAgentState, vm: Vm) -> int:
     """How many resets were done. One that was asked for while the VM was off is done by its start."""
     known = max(state.resets.get(vm.id, 0), vm.observed.resets_done)
     return known if vm.seen_current else max(known, vm.resets_wanted)

@@ -85,7 +85,7 @@ def resume_on_an_old_reading(patch: pytest.MonkeyPatch) -> None:
         return state.quorate and state.domains is not None
 
     patch.setattr(node_agent_rules, "may_host", knows_it_all)
-    patch.setattr(node_agent_rules, "_reading_is_new", lambda _state: True)
+    patch.setattr(node_agent_rules, "reading_is_new", lambda _state: True)
     patch.setattr(SimCluster, "_settings", _patient(SimCluster._settings))
 
 
