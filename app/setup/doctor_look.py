@@ -20,10 +20,11 @@ from app.adapters.system.health import DiskCheck, pool_directories
 from app.config import Config, ConfigError, load_config
 from app.domain.layout import Layout, Member
 from app.ports.store import StoreUnavailable, Transaction
+from app.setup.doctor_heartbeat import look_at_beats
 from app.setup.doctor_rules import Seen
 from app.setup.machine import Machine
 from app.setup.members import present, warnings
-from app.setup.parts import build_store
+from app.setup.parts import build_heartbeat, build_store
 
 SERVICES = ("corosync", "libvirtd", "holdfast-agent", "holdfast-api")
 #: what members must reach of each other by TCP; the database's on nodes that hold it
@@ -167,7 +168,9 @@ def _state(config: Config, layout: Layout | None) -> dict[str, Any]:
 def _membership(config: Config, layout: Layout) -> dict[str, Any]:
     seen = present(config)
     here = seen.members if seen else frozenset()
+    heartbeat = build_heartbeat(config)
     return {
+        **(look_at_beats(heartbeat, here) if heartbeat is not None else {}),
         "quorate": bool(seen and seen.quorate),
         "members_absent": tuple(m.name for m in layout.members if m.name not in here),
         "layout_warnings": warnings(layout),

@@ -34,6 +34,8 @@ class Seen:
     ports: tuple[str, ...] = ()
     disks: Mapping[str, float] = field(default_factory=dict)
     pools: tuple[str, ...] = ()
+    heartbeat_error: str = ""
+    heartbeats_still: tuple[str, ...] = ()
     paths_down: tuple[str, ...] = ()
     quorate: bool = True
     members_absent: tuple[str, ...] = ()
@@ -155,6 +157,16 @@ def _pools(s: Seen) -> Words:
         yield pool, "see that its storage is mounted and may be written"
 
 
+def _heartbeat(s: Seen) -> Words:
+    if s.heartbeat_error:
+        yield s.heartbeat_error, "mount the pool that carries the heartbeat, and see that root may write there"
+    for name in s.heartbeats_still:
+        yield (
+            f"{name} writes no heartbeat on the storage: it would not be kept if its network failed",
+            f"on {name}: is its agent running, the pool mounted and writable, and `heartbeat = true` in its [[pools]]?",
+        )
+
+
 def _paths(s: Seen) -> Words:
     for path in s.paths_down:
         yield f"the storage path {path} is down", "`holdfast node paths` shows since when and why"
@@ -260,9 +272,9 @@ CHECKS: dict[str, Callable[[Seen], Words]] = {
     "no-proof": _unprovable, "links": _links, "ports": _ports, "disk-space": _disks, "pools": _pools,
     "quorum": _quorum, "members": _members, "database": _database, "libvirt": _libvirt, "kvm": _kvm,
     "certificates": _certificates, "secrets": _secrets, "disarmed": _disarmed, "clock": _clock, "mtu": _mtu,
-    "storage-paths": _paths, "versions": _versions, "memory": _memory, "files": _files, "layout": _layout,
+    "heartbeat": _heartbeat, "storage-paths": _paths, "versions": _versions, "memory": _memory, "files": _files, "layout": _layout,
 }  # fmt: skip
-ADVICE = frozenset({"clock", "mtu", "storage-paths", "versions", "memory", "files", "layout"})
+ADVICE = frozenset({"clock", "mtu", "heartbeat", "storage-paths", "versions", "memory", "files", "layout"})
 
 
 def diagnose(seen: Seen) -> tuple[Finding, ...]:

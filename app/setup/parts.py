@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from app.config import Config
 from app.ports.membership import Membership
+from app.ports.storage_heartbeat import StorageHeartbeat
 
 if TYPE_CHECKING:
     from app.adapters.db.store import SqlStore
@@ -26,6 +27,13 @@ def build_membership(config: Config, *, agent: bool) -> Membership:
     from app import bootstrap
 
     return bootstrap.build_membership(config, agent=agent)
+
+
+def build_heartbeat(config: Config) -> StorageHeartbeat | None:
+    """See `app.bootstrap`."""
+    from app import bootstrap
+
+    return bootstrap.build_heartbeat(config)
 
 
 def upgrade_database(config: Config) -> None:

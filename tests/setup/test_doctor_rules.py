@@ -38,6 +38,10 @@ PLANTED: dict[str, list[tuple[dict[str, Any], str]]] = {
     "ports": [({"ports": ("n2:4567",)}, "n2:4567")],
     "disk-space": [({"disks": {"/var/lib/mysql": 0.02}}, "2% free")],
     "pools": [({"pools": ("pool shared: Read-only file system",)}, "Read-only")],
+    "heartbeat": [
+        ({"heartbeat_error": "cannot read the beats: is it mounted?"}, "cannot read the beats"),
+        ({"heartbeats_still": ("n3",)}, "n3 writes no heartbeat"),
+    ],
     "storage-paths": [({"paths_down": ("ib0 to 10.99.0.1",)}, "ib0")],
     "quorum": [({"quorate": False}, "not quorate")],
     "members": [({"members_absent": ("n3",)}, "n3 is not in")],
