@@ -11,7 +11,7 @@ from app.ports.storage_heartbeat import HeartbeatLost, StorageHeartbeat
 def look_at_beats(
     heartbeat: StorageHeartbeat, members: Collection[str], sleep: Callable[[float], None] = time.sleep
 ) -> dict[str, Any]:
-    """The fields of `Seen`. Two readings, as far apart as a beat that stands still is long; members without one count."""
+    """The fields of `Seen`. Two readings, as far apart as one that stands still is old."""
     try:
         before = {b.node: (b.boot, b.counter) for b in heartbeat.beats()}
         sleep(HeartbeatTimes().silence_seconds)

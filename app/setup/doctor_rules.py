@@ -272,7 +272,8 @@ CHECKS: dict[str, Callable[[Seen], Words]] = {
     "no-proof": _unprovable, "links": _links, "ports": _ports, "disk-space": _disks, "pools": _pools,
     "quorum": _quorum, "members": _members, "database": _database, "libvirt": _libvirt, "kvm": _kvm,
     "certificates": _certificates, "secrets": _secrets, "disarmed": _disarmed, "clock": _clock, "mtu": _mtu,
-    "heartbeat": _heartbeat, "storage-paths": _paths, "versions": _versions, "memory": _memory, "files": _files, "layout": _layout,
+    "heartbeat": _heartbeat, "storage-paths": _paths, "versions": _versions, "memory": _memory, "files": _files,
+    "layout": _layout,
 }  # fmt: skip
 ADVICE = frozenset({"clock", "mtu", "heartbeat", "storage-paths", "versions", "memory", "files", "layout"})
 
