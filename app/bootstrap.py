@@ -29,6 +29,7 @@ from app.adapters.metrics.watchdog import MeasuredWatchdog
 from app.adapters.single.membership import SingleNodeMembership
 from app.adapters.system.agent_restart import AgentRestart
 from app.adapters.system.clock import SystemClock
+from app.adapters.system.collector import collect_again
 from app.adapters.system.health import DiskCheck, pool_directories
 from app.adapters.system.machine import SystemdMachine, boot_id, cores, memory_mib
 from app.adapters.system.no_hypervisor import NoHypervisor
@@ -256,6 +257,7 @@ class AgentProcess:
             watch.start()
         for side in self._side:
             side.start()
+        collect_again()
         systemd = ServiceNotify()
         systemd.ready()
         self._agent.run(self._stop.is_set, alive=systemd.alive)
@@ -329,6 +331,7 @@ def serve_api(config: Config, stop: threading.Event) -> None:
     servers = [ApiServer(create_api(deps), **where) for where in _listens(config)]
     for server in servers:
         server.start()
+    collect_again()
     systemd = ServiceNotify()
     systemd.ready()
     while not stop.wait(timeout=ALIVE_SECONDS):

@@ -6,9 +6,30 @@ from typing import Annotated
 import typer
 
 from app.cli.http import DEFAULT_API, USAGE, ApiOption, Json, TokenOption, connect, fail
+from app.cli.lazy import lazily
 from app.cli.output import JsonOption, say_facts, say_json
 
-app = typer.Typer(help="The cluster as a whole: show, settings, disarm, arm, lift-storm-guard.", no_args_is_help=True)
+app = typer.Typer(
+    help="The cluster as a whole: show, settings, disarm, arm, lift-storm-guard.",
+    cls=lazily(
+        {
+            "init": "app.cli.cluster_nodes:init",
+            "invite": "app.cli.cluster_nodes:invite",
+            "join": "app.cli.cluster_nodes:join",
+            "leave": "app.cli.cluster_nodes:leave",
+            "forget": "app.cli.cluster_nodes:forget",
+            "status": "app.cli.cluster_nodes:status",
+            "doctor": "app.cli.cluster_doctor:doctor",
+            "backup": "app.cli.cluster_backup:backup",
+            "restore": "app.cli.cluster_backup:restore",
+            "rolling-plan": "app.cli.rolling:rolling_plan",
+            "rolling-reboot": "app.cli.rolling:rolling_reboot",
+            "rolling-status": "app.cli.rolling:rolling_status",
+            "rolling-stop": "app.cli.rolling:rolling_stop",
+        }
+    ),
+    no_args_is_help=True,
+)
 Changes = Annotated[list[str] | None, typer.Argument(help="NAME=VALUE, as in guarantee=1; without any they are shown.")]
 
 

@@ -1,7 +1,6 @@
 """The commands that systemd runs, and those that make a fresh state.
 
-The parts they are built from (SQL, HTTP server, libvirt) are imported when one of them runs: an operator's `holdfast vm
-list` needs none of them, and starts in a third of the time without.
+The parts they are built from (SQL, HTTP server, libvirt) are imported when one of them runs: none needs those of all.
 """
 
 import json
@@ -12,19 +11,21 @@ import threading
 from pathlib import Path
 from typing import Annotated
 
-import structlog
 import typer
 
-from app.config import load_config
+from app.adapters.system.collector import collect_later
 
 DEV_DIRECTORY = Path("~/.local/share/holdfast-dev")
 CONFIG = Path("/etc/holdfast/holdfast.toml")
 ConfigOption = Annotated[Path, typer.Option("--config", help="This node's settings.")]
+database = typer.Typer(help="The state database.", no_args_is_help=True)
 
 
 def agent(config: ConfigOption = CONFIG) -> None:
     """This node's agent: its VMs, its storage path, and the cluster's coordinator if it is elected."""
+    collect_later()
     from app.bootstrap import AgentProcess
+    from app.config import load_config
 
     _log()
     process = AgentProcess(load_config(config))
@@ -40,13 +41,16 @@ def api(
     listen: Annotated[str, typer.Option(help="With --dev: ADDRESS:PORT.")] = "127.0.0.1:8470",
 ) -> None:
     """The HTTP API of this node."""
-    from app.bootstrap import serve_api
-    from app.cli.dev_api import run_dev_api
-
+    collect_later()
     _log()
     if dev:
+        from app.cli.dev_api import run_dev_api
+
         run_dev_api(directory.expanduser().absolute(), listen)
         return
+    from app.bootstrap import serve_api
+    from app.config import load_config
+
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -56,6 +60,7 @@ def api(
 def shutdown_hook(config: ConfigOption = CONFIG) -> None:
     """For systemd: what the orderly shutdown of this host waits for, by `node.on_shutdown` of its settings."""
     from app.bootstrap import shut_down
+    from app.config import load_config
 
     _log()
     left = shut_down(load_config(config))
@@ -63,9 +68,11 @@ def shutdown_hook(config: ConfigOption = CONFIG) -> None:
         typer.echo(f"still here, and started elsewhere by a recovery: {', '.join(left)}", err=True)
 
 
+@database.command("upgrade")
 def db_upgrade(config: ConfigOption = CONFIG) -> None:
     """Bring the database's schema to this version."""
     from app.bootstrap import upgrade_database
+    from app.config import load_config
 
     upgrade_database(load_config(config))
 
@@ -73,12 +80,15 @@ def db_upgrade(config: ConfigOption = CONFIG) -> None:
 def bootstrap(config: ConfigOption = CONFIG) -> None:
     """Make the first project and the first tokens of a fresh cloud and print them, once, as JSON."""
     from app.bootstrap import first_tokens
+    from app.config import load_config
 
     typer.echo(json.dumps(first_tokens(load_config(config))))
 
 
 def _log() -> None:
     """One line of key=value for each event, to stderr: the journal's."""
+    import structlog
+
     structlog.configure(
         processors=[
             structlog.contextvars.merge_contextvars,

@@ -1,70 +1,58 @@
-"""`holdfast`: one program for operators, nodes, the lab and the simulator."""
+"""`holdfast`: one program for operators, nodes, the lab and the simulator. Commands are imported when called."""
 
 import sys
+from typing import Annotated
 
 import typer
 
-from app.cli import (
-    audit,
-    cluster,
-    cluster_backup,
-    cluster_doctor,
-    cluster_nodes,
-    event,
-    image,
-    incident,
-    lab,
-    node,
-    notify,
-    placement,
-    plan,
-    rolling,
-    token,
-    vm,
-)
-from app.cli.capacity import capacity
-from app.cli.daemons import agent, api, bootstrap, db_upgrade, shutdown_hook
-from app.cli.simulate import simulate
-from app.cli.vm_rules import explain, set_rules
+from app.cli.lazy import lazily
 from app.domain.errors import DomainError
+
+#: groups and commands, in the order in which they are shown
+PLACES = {
+    "agent": "app.cli.daemons:agent",
+    "api": "app.cli.daemons:api",
+    "bootstrap": "app.cli.daemons:bootstrap",
+    "simulate": "app.cli.simulate:simulate",
+    "capacity": "app.cli.capacity:capacity",
+    "cluster": "app.cli.cluster:app",
+    "vm": "app.cli.vm:app",
+    "placement": "app.cli.placement:app",
+    "node": "app.cli.node:app",
+    "incident": "app.cli.incident:app",
+    "event": "app.cli.event:app",
+    "audit": "app.cli.audit:app",
+    "notify": "app.cli.notify:app",
+    "image": "app.cli.image:app",
+    "plan": "app.cli.plan:app",
+    "token": "app.cli.token:app",
+    "lab": "app.cli.lab:app",
+    "db": "app.cli.daemons:database",
+}
 
 main = typer.Typer(
     name="holdfast",
-    help="A self-healing KVM cloud on a rack of Debian servers.",
+    cls=lazily(PLACES),
     no_args_is_help=True,
     pretty_exceptions_enable=False,
 )
-database = typer.Typer(help="The state database.", no_args_is_help=True)
-database.command("upgrade")(db_upgrade)
 
-for command in (
-    cluster_nodes.init, cluster_nodes.invite, cluster_nodes.join, cluster_nodes.leave, cluster_nodes.forget,
-    cluster_nodes.status, cluster_doctor.doctor, cluster_backup.backup, cluster_backup.restore,
-    rolling.rolling_plan, rolling.rolling_reboot, rolling.rolling_status, rolling.rolling_stop,
-):  # fmt: skip
-    cluster.app.command()(command)
-main.add_typer(cluster.app, name="cluster")
-node.app.command("shutdown-hook")(shutdown_hook)
 
-main.add_typer(vm.app, name="vm")
-main.add_typer(placement.app, name="placement")
-main.add_typer(node.app, name="node")
-main.add_typer(incident.app, name="incident")
-main.add_typer(event.app, name="event")
-main.add_typer(audit.app, name="audit")
-main.add_typer(notify.app, name="notify")
-main.add_typer(image.app, name="image")
-main.add_typer(plan.app, name="plan")
-main.add_typer(token.app, name="token")
-main.add_typer(lab.app, name="lab")
-main.add_typer(database, name="db")
-vm.app.command("set")(set_rules)
-vm.app.command()(explain)
-main.command()(agent)
-main.command()(api)
-main.command()(bootstrap)
-main.command()(simulate)
-main.command()(capacity)
+def _say_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version
+
+        typer.echo(f"holdfast {version('holdfast')}")
+        raise typer.Exit
+
+
+@main.callback()
+def holdfast(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_say_version, is_eager=True, help="Say which version this is.")
+    ] = False,
+) -> None:
+    """A self-healing KVM cloud on a rack of Debian servers."""
 
 
 def run() -> None:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 import typer
 
+from app.cli.daemons import shutdown_hook
 from app.cli.drain import say_drain, wait_for_drain
 from app.cli.http import DEFAULT_API, REFUSED, ApiOption, Json, TokenOption, connect, fail, segment
 from app.cli.output import JsonOption, say_facts, say_json, say_table
@@ -12,6 +13,7 @@ app = typer.Typer(
     help="Nodes: list, show, cordon, uncordon, drain, return, paths, fence-check, confirm-dead, release.",
     no_args_is_help=True,
 )
+app.command("shutdown-hook")(shutdown_hook)
 Name = Annotated[str, typer.Argument(help="The node's name.", show_default=False)]
 
 

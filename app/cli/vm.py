@@ -18,8 +18,11 @@ from app.cli.http import (
     fail,
 )
 from app.cli.output import JsonOption, say_facts, say_json, say_table
+from app.cli.vm_rules import explain, set_rules
 
 app = typer.Typer(help="VMs: list, create, show, start, stop, delete.", no_args_is_help=True)
+app.command("set")(set_rules)
+app.command()(explain)
 Vm = Annotated[str, typer.Argument(help="Name or id.", show_default=False)]
 Wait = Annotated[bool, typer.Option("--wait", help="Until it is done.")]
 Timeout = Annotated[float, typer.Option("--timeout", min=0, help="How long to wait, in seconds.")]

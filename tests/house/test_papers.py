@@ -4,10 +4,11 @@ import re
 import tomllib
 from importlib.metadata import requires
 from pathlib import Path
+from typing import Any
 
 import pytest
-import typer
 from packaging.requirements import Requirement
+from typer.main import get_command
 
 from app.cli.main import main
 from tests.house.anchors import anchors
@@ -49,29 +50,24 @@ def test_the_readme_names_only_commands_that_exist() -> None:
     dev = (ROOT / "dev").read_text(encoding="utf-8")
     for word in set(re.findall(r"\./dev ([a-z-]+)", text)):
         assert re.search(rf"^  {word}\)", dev, re.MULTILINE), f"./dev {word} is no command"
-    known = {g.name for g in main.registered_groups} | {
-        c.name or c.callback.__name__ for c in main.registered_commands if c.callback
-    }
+    known = {words[0] for words in _commands(get_command(main))}
     for word in set(re.findall(r"`holdfast ([a-z]+)", text)):
         assert word in known, f"holdfast {word} is no command"
 
 
-def _commands(app: typer.Typer, words: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
+def _commands(group: Any, words: tuple[str, ...] = ()) -> set[tuple[str, ...]]:
     """Every command and group, word by word."""
-    found = {
-        (*words, c.name or str(c.callback and c.callback.__name__).replace("_", "-")) for c in app.registered_commands
-    }
-    for group in app.registered_groups:
-        assert group.name
-        assert group.typer_instance
-        found |= {(*words, group.name)} | _commands(group.typer_instance, (*words, group.name))
+    found = {(*words, name) for name in group.commands}
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            found |= _commands(command, (*words, name))
     return found
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 def test_pages_name_only_commands_that_exist(page: Path) -> None:
     text = page.read_text(encoding="utf-8")
-    known = _commands(main)
+    known = _commands(get_command(main))
     for line in re.findall(r"(?:`|^)holdfast ((?:[a-z][a-z-]* ?)+)", text, re.MULTILINE):
         words = tuple(line.split())
         fits = [c for c in known if c == words[: len(c)]]

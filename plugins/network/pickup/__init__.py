@@ -19,12 +19,14 @@ A node without control over the server's routes still survives a lost carrier at
 
 from app.plugin_api import NetworkContext, NetworkDriver, PathWatch, hookimpl
 from plugins.network.pickup.options import PathOptions, PickupOptions
-from plugins.network.pickup.watch import PickupWatch
 
-__all__ = ["PathOptions", "PickupOptions", "PickupWatch", "holdfast_network_driver"]
+__all__ = ["PathOptions", "PickupOptions", "holdfast_network_driver"]
 
 
 def _open(options: PickupOptions, context: NetworkContext) -> PathWatch:
+    # Netlink's library is large, and every process loads all plugins: only a node that has such paths needs it.
+    from plugins.network.pickup.watch import PickupWatch
+
     return PickupWatch(options, context)
 
 
