@@ -70,8 +70,11 @@ _HA, _NEEDS, _MIGRATION = TypeAdapter(HaPolicy), TypeAdapter(PlacementNeeds), Ty
 _NODE_LISTS = ("cpu_models", "pools", "networks", "tags")
 
 
+_OBSERVED = tuple(f.name for f in fields(Observed))
+
+
 def _read_vm(c: Values) -> Values:
-    seen = {k.removeprefix("observed_"): c.pop(k) for k in list(c) if k.startswith("observed_")}
+    seen = {name: c.pop(f"observed_{name}") for name in _OBSERVED}
     seen["power"] = PowerSeen(seen["power"])
     return {
         **c, "observed": Observed(**seen), "desired": Desired(c["desired"]), "stop_mode": StopMode(c["stop_mode"]),
@@ -83,7 +86,7 @@ def _read_vm(c: Values) -> Values:
 
 def _write_vm(v: Values) -> Values:
     seen: Observed = v.pop("observed")
-    observed = {f"observed_{f.name}": getattr(seen, f.name) for f in fields(Observed)}
+    observed = {f"observed_{name}": getattr(seen, name) for name in _OBSERVED}
     nested = {"ha": _HA.dump_python(v["ha"], mode="json"), "needs": _NEEDS.dump_python(v["needs"], mode="json")}
     nested["migration"] = _MIGRATION.dump_python(v["migration"], mode="json")
     return {**v, **observed, **nested, "failed_nodes": list(v["failed_nodes"])}

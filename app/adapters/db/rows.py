@@ -1,15 +1,19 @@
 """The `Rows` and `Transaction` of the port on one SQLAlchemy connection, in Core: no identity map, no lazy loads."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 from sqlalchemy import (
+    ColumnElement,
     Connection,
     Executable,
+    Select,
     String,
     Table,
     UniqueConstraint,
+    bindparam,
     delete,
     func,
     insert,
@@ -24,6 +28,9 @@ from app.adapters.db.mapping import KINDS, Mapped, Values
 from app.domain.errors import NameTaken
 from app.ports.store import Page, plain_fields
 
+#: the fields that are asked for, each with the kind of test
+Shape = tuple[tuple[str, str], ...]
+
 
 class SqlRows:
     """The rows of one kind."""
@@ -36,24 +43,28 @@ class SqlRows:
 
     def get(self, row_id: int) -> Any:
         """See `Rows.get`."""
-        row = self._connection.execute(select(self._table).where(self._table.c.id == row_id)).mappings().first()
-        return None if row is None else self._mapped.to_value(dict(row))
+        found = self.where(id=row_id)
+        return found[0] if found else None
 
     def where(self, **equals: object) -> Sequence[Any]:
         """See `Rows.where`."""
-        query = select(self._table).where(*self._conditions(equals)).order_by(self._table.c.id)
-        return [self._mapped.to_value(dict(row)) for row in self._connection.execute(query).mappings()]
+        query = _query(self._table, self._shape(equals))
+        return [self._mapped.to_value(dict(row)) for row in self._connection.execute(query, _values(equals)).mappings()]
 
     def page(
         self, *, page: int, per_page: int, sort: str = "id", descending: bool = False, **equals: object
     ) -> Page[Any]:
         """See `Rows.page`."""
-        conditions = self._conditions(equals)
-        total = self._connection.execute(select(func.count()).select_from(self._table).where(*conditions)).scalar_one()
+        shape, values = self._shape(equals), _values(equals)
+        conditions = _conditions(self._table, shape)
+        count = select(func.count()).select_from(self._table).where(*conditions)
+        total = self._connection.execute(count, values).scalar_one()
         column, row_id = self._column(sort), self._table.c.id
         order = (column.desc(), row_id.desc()) if descending else (column, row_id)
         query = select(self._table).where(*conditions).order_by(*order).limit(per_page).offset((page - 1) * per_page)
-        return Page([self._mapped.to_value(dict(row)) for row in self._connection.execute(query).mappings()], total)
+        return Page(
+            [self._mapped.to_value(dict(row)) for row in self._connection.execute(query, values).mappings()], total
+        )
 
     def add(self, row: Any) -> Any:
         """See `Rows.add`."""
@@ -108,21 +119,50 @@ class SqlRows:
         return None
 
     def _column(self, name: str) -> Any:
-        if name not in plain_fields(self._mapped.kind):
-            raise ValueError(f"{self._mapped.kind.__name__} has no field {name}")
+        self._must_have(name)
         return self._table.c[name]
 
-    def _conditions(self, equals: dict[str, object]) -> list[Any]:
-        conditions = []
-        for name, wanted in equals.items():
-            column = self._column(name)
-            if isinstance(wanted, tuple | list):
-                conditions.append(column.in_([getattr(w, "value", w) for w in wanted]))
-            elif wanted is None:
-                conditions.append(column.is_(None))
-            else:
-                conditions.append(column == getattr(wanted, "value", wanted))
-        return conditions
+    def _shape(self, equals: Mapping[str, object]) -> Shape:
+        for name in equals:
+            self._must_have(name)
+        return tuple((name, _kind_of_test(wanted)) for name, wanted in equals.items())
+
+    def _must_have(self, name: str) -> None:
+        if name not in plain_fields(self._mapped.kind):
+            raise ValueError(f"{self._mapped.kind.__name__} has no field {name}")
+
+
+def _kind_of_test(wanted: object) -> str:
+    return "in" if isinstance(wanted, tuple | list) else "null" if wanted is None else "equal"
+
+
+def _values(equals: Mapping[str, object]) -> Values:
+    """What goes into the places that `_conditions` left open."""
+    return {
+        name: [getattr(w, "value", w) for w in wanted]
+        if isinstance(wanted, tuple | list)
+        else getattr(wanted, "value", wanted)
+        for name, wanted in equals.items()
+        if wanted is not None
+    }
+
+
+@lru_cache(maxsize=512)
+def _conditions(table: Table, shape: Shape) -> Sequence[ColumnElement[bool]]:
+    """Each test of the shape, with the value left open."""
+    tests = {
+        "in": lambda column: column.in_(bindparam(column.name, expanding=True)),
+        "null": lambda column: column.is_(None),
+        "equal": lambda column: column == bindparam(column.name),
+    }
+    return tuple(tests[kind](table.c[name]) for name, kind in shape)
+
+
+@lru_cache(maxsize=512)
+def _query(table: Table, shape: Shape) -> Select[Any]:
+    """Made once: agents ask the same few things every second, and to put a statement together costs as much as to
+    run it."""
+    return select(table).where(*_conditions(table, shape)).order_by(table.c.id)
 
 
 class SqlTransaction:

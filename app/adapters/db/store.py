@@ -98,9 +98,11 @@ def _once(engine: Engine, work: Callable[[Transaction], T]) -> T:
             try:
                 tx = SqlTransaction(connection)
                 result = work(cast(Transaction, tx))
-                # The outcome of a COMMIT that wrote nothing does not matter: it may be done again elsewhere.
-                committing = tx.wrote
-                transaction.commit()
+                # One that wrote nothing is ended by the connection's close, which rolls it back: a COMMIT would be
+                # another round trip, twice a second or more on every node.
+                if tx.wrote:
+                    committing = True
+                    transaction.commit()
             except BaseException:
                 if transaction.is_active:
                     transaction.rollback()
