@@ -312,7 +312,7 @@ def serve_api(config: Config, stop: threading.Event) -> None:
     membership.start(seen)
     store = build_store(config)
     registry = Registry.load()
-    from app.api import AgentMetrics, ApiDeps, create_api
+    from app.api import AgentMetrics, ApiDeps, ApiServer, create_api
 
     def agent_metrics() -> AgentMetrics | None:
         found = read_agent_file(Path(config.state_dir) / AGENT_METRICS)
@@ -340,26 +340,6 @@ def serve_api(config: Config, stop: threading.Event) -> None:
         server.stop()
     membership.stop()
     store.close()
-
-
-class ApiServer:
-    """uvicorn in a thread of its own, on one socket."""
-
-    def __init__(self, api: Any, *, host: str = "", port: int = 0, socket: str = "") -> None:
-        import uvicorn
-
-        where: dict[str, Any] = {"uds": socket} if socket else {"host": host, "port": port}
-        self._server = uvicorn.Server(uvicorn.Config(api, log_config=None, lifespan="off", access_log=False, **where))
-        self._thread = threading.Thread(target=self._server.run, name="holdfast-api", daemon=True)
-
-    def start(self) -> None:
-        """Begin to answer."""
-        self._thread.start()
-
-    def stop(self) -> None:
-        """Finish what is being answered, a few seconds at most."""
-        self._server.should_exit = True
-        self._thread.join(timeout=5)
 
 
 def _listens(config: Config) -> list[dict[str, Any]]:

@@ -2,5 +2,6 @@
 
 from app.api.app import create_api
 from app.api.deps import AgentMetrics, ApiDeps, ApiSettings
+from app.api.server import ApiServer
 
-__all__ = ["AgentMetrics", "ApiDeps", "ApiSettings", "create_api"]
+__all__ = ["AgentMetrics", "ApiDeps", "ApiServer", "ApiSettings", "create_api"]
