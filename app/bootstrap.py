@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,8 @@ from app.adapters.cluster_files import places
 from app.adapters.cluster_files.follow_layout import FollowLayout
 from app.adapters.cluster_files.member_names import MemberNames
 from app.adapters.corosync.membership import CorosyncMembership
+from app.adapters.db.local_member import LocalMember
+from app.adapters.db.schema_floor import require_fit
 from app.adapters.db.store import SqlStore
 from app.adapters.fencing.fence_agents import FenceAgent, FenceDevice
 from app.adapters.heartbeat.directory import DirectoryHeartbeat
@@ -33,6 +36,7 @@ from app.adapters.system.collector import collect_again
 from app.adapters.system.health import DiskCheck, pool_directories
 from app.adapters.system.machine import SystemdMachine, boot_id, cores, memory_mib
 from app.adapters.system.no_hypervisor import NoHypervisor
+from app.adapters.system.package import DebianPackage
 from app.adapters.system.service_notify import ServiceNotify
 from app.adapters.system.workers import ThreadWorkers
 from app.adapters.watchdog.device import DeviceWatchdog, NoWatchdog, OpenedByFirstFeed, timeout_kept
@@ -46,6 +50,7 @@ from app.engine.fact_log import logged
 from app.engine.fence_rehearsal import FenceRehearsal, first_round_seconds
 from app.engine.inbox import Inbox
 from app.engine.leave import HostShutdown
+from app.engine.path_reports import PathReporter
 from app.engine.periodic import Periodic
 from app.engine.ports import AgentPorts
 from app.plugin_api.drivers import NetworkContext
@@ -54,7 +59,6 @@ from app.ports.billing import Delivery
 from app.ports.fencing import FenceMethods
 from app.ports.hypervisor import Hypervisor
 from app.ports.membership import Membership, MembershipEvent
-from app.ports.network import PathReport, PathWatch
 from app.ports.storage import Pool
 from app.ports.storage_fence import StorageFence
 from app.ports.storage_heartbeat import StorageHeartbeat
@@ -64,7 +68,6 @@ from app.services.bootstrap_cloud import bootstrap_cloud
 from app.services.deliver_outbox import deliver_due
 from app.services.remind_disarmed import remind_disarmed
 from app.services.report_observed import NodeFacts
-from app.services.report_paths import changed, report_paths
 from app.services.route_delivery import ByScheme
 
 log = structlog.get_logger(__name__)
@@ -80,11 +83,29 @@ def build_store(config: Config) -> SqlStore:
     return SqlStore(config.database.urls)
 
 
-def upgrade_database(config: Config) -> None:
-    """Bring the schema of the first database that answers to this version."""
+def upgrade_database(config: Config) -> tuple[str, ...]:
+    """Bring the schema as far as the version before can go on with it; what is left for `contract_database`."""
     from app.adapters.db import schema
 
-    schema.upgrade(config.database.urls[0])
+    return schema.upgrade(config.database.urls[0])
+
+
+def contract_database(config: Config) -> tuple[str, ...]:
+    """Take away what only the version before used of the schema; Conflict while a node has another version."""
+    from app.adapters.db import schema
+
+    return schema.contract(config.database.urls[0], config.node.name)
+
+
+def require_schema(config: Config) -> None:
+    """SoftwareTooOld where this software is too old for the state."""
+    require_fit(config.database.urls[0], version("holdfast"))
+
+
+def build_database_check(config: Config) -> LocalMember:
+    """This node's own member of the database: the one that is reached by its socket."""
+    url = config.database.urls[0]
+    return LocalMember(url if "unix_socket=" in url else None)
 
 
 def build_membership(config: Config, *, agent: bool, names: Mapping[int, str] | None = None) -> Membership:
@@ -183,30 +204,15 @@ def node_facts(config: Config, watchdog_seconds: float | None) -> NodeFacts:
     return NodeFacts(
         node.id, node.name, node.address, node.role, node.memory_mib or memory_mib(), node.cores or cores(),
         node.rack, watchdog_seconds, boot_id(), node.cpu_models, tuple(p.name for p in config.pools), node.networks,
+        version("holdfast"),
     )  # fmt: skip
-
-
-class PathReporter:
-    """Writes the storage paths of this node into the state when they differ from what was written last."""
-
-    def __init__(self, node: str, store: Store, clock: SystemClock, watches: Sequence[PathWatch]) -> None:
-        self._node, self._store, self._clock, self._watches = node, store, clock, watches
-        self._written: list[PathReport] | None = None
-
-    def __call__(self) -> None:
-        """One look; an error leaves what was written last as it is, and the next look tries again."""
-        reports = [r for w in self._watches for r in w.reports()]
-        if self._written is not None and not changed(self._written, reports):
-            return
-        now = self._clock.utc()
-        self._store.run(lambda tx: report_paths(tx, self._node, reports, now))
-        self._written = reports
 
 
 class AgentProcess:
     """One node's agent with all its parts, from start to stop."""
 
     def __init__(self, config: Config) -> None:
+        require_schema(config)
         self._inbox = Inbox()
         self._clock = SystemClock()
         self._store = build_store(config)
@@ -230,7 +236,9 @@ class AgentProcess:
             workers=self._workers,
             check_health=DiskCheck({"state directory": Path(config.state_dir), **pools}, holding),
             placement=registry.placement_advice(),
+            check_database=build_database_check(config),
             machine=SystemdMachine() if config.node.reboot_by_agent else None,
+            package=DebianPackage() if config.node.upgrade_by_agent else None,
             storage_fences=storage_fences,
             heartbeat=build_heartbeat(config),
         )
@@ -305,6 +313,7 @@ class SeenMembers:
 
 def serve_api(config: Config, stop: threading.Event) -> None:
     """The API on its address and its socket, until `stop`."""
+    require_schema(config)
     # An API that did not know a node by its name would let an operator call it dead while it is a member.
     names = MemberNames({m.id: m.name for m in config.membership.members})
     membership = build_membership(config, agent=False, names=names)
@@ -327,6 +336,7 @@ def serve_api(config: Config, stop: threading.Event) -> None:
         local_pools=frozenset(p.name for p in config.pools if not p.shared),
         members=lambda: seen.members,
         agent_metrics=agent_metrics,
+        contract_schema=lambda: contract_database(config),
     )
     servers = [ApiServer(create_api(deps), **where) for where in _listens(config)]
     for server in servers:

@@ -52,6 +52,8 @@ class NodeSection(_Section):
     freeze_seconds: float = Field(900.0, gt=0)
     #: a rolling reboot may have this host rebooted by its agent; else it waits until an operator has done it
     reboot_by_agent: bool = False
+    #: a rolling upgrade may have this host's package upgraded by its agent; else likewise
+    upgrade_by_agent: bool = False
 
 
 class DatabaseSection(_Section):

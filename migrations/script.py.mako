@@ -8,6 +8,8 @@ revision = ${repr(up_revision)}
 down_revision = ${repr(down_revision)}
 branch_labels = None
 depends_on = None
+# "expand": adds, and the version before goes on with it. "contract": takes away what no version that may run still uses.
+phase = "expand"
 
 
 def upgrade() -> None:

@@ -44,6 +44,7 @@ class ApiDeps:
 
     `admission` votes on each new VM, see `holdfast_admit_vm`; `placement` is what plugins add to placement.
     `local_pools`: those that only one node reaches.
+    `contract_schema()` ends an upgrade: it takes away what only the version before used, and says what that was.
     `members()` are the nodes that Corosync sees right now; `agent_metrics()` what this node's agent
     measured, if it did.
     """
@@ -56,4 +57,5 @@ class ApiDeps:
     placement: PlacementAdvice | None = None
     local_pools: frozenset[str] = frozenset()
     members: Callable[[], frozenset[str]] = frozenset
+    contract_schema: Callable[[], Sequence[str]] = tuple
     agent_metrics: Callable[[], AgentMetrics | None] = lambda: None

@@ -69,12 +69,24 @@ def shutdown_hook(config: ConfigOption = CONFIG) -> None:
 
 
 @database.command("upgrade")
-def db_upgrade(config: ConfigOption = CONFIG) -> None:
-    """Bring the database's schema to this version."""
-    from app.bootstrap import upgrade_database
+def db_upgrade(
+    config: ConfigOption = CONFIG,
+    contract: Annotated[
+        bool,
+        typer.Option("--contract", help="Also take away what only the version before used. Every node must have this."),
+    ] = False,
+) -> None:
+    """Bring the database's schema to this version, so far as nodes of the version before can go on with it."""
+    from app.bootstrap import contract_database, upgrade_database
     from app.config import load_config
 
-    upgrade_database(load_config(config))
+    settings = load_config(config)
+    left = upgrade_database(settings)
+    done = contract_database(settings) if contract and left else ()
+    if done:
+        typer.echo(f"contracted: {', '.join(done)}")
+    elif left:
+        typer.echo(f"left until every node has this version: {', '.join(left)} (`holdfast cluster upgrade` does it)")
 
 
 def bootstrap(config: ConfigOption = CONFIG) -> None:

@@ -71,9 +71,20 @@ class Api:
             page = answer["meta"]["pagination"]["next_page"]
         return rows
 
-    def post(self, path: str, body: Mapping[str, object] | None = None) -> Json:
+    def get_if_there(self, path: str) -> Json | None:
+        """One object; None while nobody answers, as when this API is just restarted."""
+        try:
+            answer = self._http.get(path)
+        except httpx.TransportError:
+            return None
+        return None if answer.status_code in (502, 503, 504) else self._body(answer)
+
+    def post(
+        self, path: str, body: Mapping[str, object] | None = None, timeout_seconds: float = TIMEOUT_SECONDS
+    ) -> Json:
         """A write with one effect, however often it had to be sent."""
-        return self._call("POST", path, json=dict(body or {}), headers={"Idempotency-Key": str(uuid.uuid4())})
+        key = {"Idempotency-Key": str(uuid.uuid4())}
+        return self._call("POST", path, json=dict(body or {}), headers=key, timeout=timeout_seconds)
 
     def put(self, path: str, body: Mapping[str, object]) -> Json:
         """Said twice it is done once."""
@@ -101,7 +112,9 @@ class Api:
                 fail(f"{action['command']} failed: {error.get('message') or error.get('code') or 'no reason'}", REFUSED)
 
     def _call(self, method: str, path: str, **arguments: Any) -> Json:
-        answer = self._ask(method, path, **arguments)
+        return self._body(self._ask(method, path, **arguments))
+
+    def _body(self, answer: httpx.Response) -> Json:
         self._say_disarmed(answer.headers.get("Holdfast-Disarmed", ""))
         try:
             body = answer.json() if answer.content else {}

@@ -6,7 +6,10 @@ from typing import Annotated
 import typer
 
 from app.cli.lazy import lazily
-from app.domain.errors import DomainError
+from app.domain.errors import DomainError, SoftwareTooOld
+
+#: EX_CONFIG of sysexits.h: the units are not started again after it
+TOO_OLD = 78
 
 #: groups and commands, in the order in which they are shown
 PLACES = {
@@ -61,7 +64,7 @@ def run() -> None:
         main()
     except DomainError as error:
         sys.stderr.write(f"holdfast: {error}\n")
-        sys.exit(1)
+        sys.exit(TOO_OLD if isinstance(error, SoftwareTooOld) else 1)
 
 
 if __name__ == "__main__":

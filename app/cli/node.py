@@ -33,6 +33,7 @@ def list_nodes(api: ApiOption = DEFAULT_API, token: TokenOption = "", as_json: J
         "maintenance",
         "quarantined until",
         "health",
+        "version",
         "VMs",
         "memory used",
         "memory free",
@@ -40,7 +41,7 @@ def list_nodes(api: ApiOption = DEFAULT_API, token: TokenOption = "", as_json: J
     shown = (
         (
             r["name"], r["address"], r["role"], _state(r), r["maintenance"], r["quarantined_until"], r["health"],
-            r["vms"], f"{r['memory_used_mib']} MiB", f"{r['memory_free_mib']} MiB",
+            r["version"], r["vms"], f"{r['memory_used_mib']} MiB", f"{r['memory_free_mib']} MiB",
         )
         for r in rows
     )  # fmt: skip

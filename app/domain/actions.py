@@ -169,10 +169,13 @@ class VmSeen:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """Write what this node saw -> Reported | StoreLost. `health` is "ok", or what is wrong, joined by comma."""
+    """Write what this node saw -> Reported | StoreLost. `health` is "ok", or what is wrong, joined by comma;
+    `database` as in `Node`, None: not looked at yet.
+    """
 
     seen: tuple[VmSeen, ...]
     health: str
+    database: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +193,13 @@ class RebootNode:
     """Reboot this machine if it still is in that boot -> RebootAsked."""
 
     boot_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeNode:
+    """Upgrade this node's package if it is of another version -> UpgradeAsked."""
+
+    version: str
 
 
 # -- the coordinator
@@ -287,7 +297,7 @@ class CommitMoves:
 
 @dataclass(frozen=True, slots=True)
 class AdvanceRolling:
-    """The next write of a rolling reboot -> Written("rolling")."""
+    """The next write of a rolling reboot or upgrade -> Written("rolling")."""
 
     epoch: int
     turn: Turn
@@ -334,6 +344,7 @@ Action = (
     | CheckHealth
     | Rejoin
     | RebootNode
+    | UpgradeNode
     | Campaign
     | LoadView
     | OpenIncident

@@ -72,7 +72,7 @@ class Incident:
 class ClusterView:
     """Nodes, VMs, groups and open incidents as one transaction saw them. `at`: when, by the reader's clock, in UTC.
 
-    `rolling`: the rolling reboot that is under way, None without one.
+    `rolling`: the rolling reboot or upgrade that is under way, None without one.
     `advice` is what plugins add to every placement; None where there is no such plugin.
     """
 

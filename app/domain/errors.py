@@ -55,3 +55,7 @@ class IdempotencyMismatch(DomainError):
 
 class ScenarioError(DomainError):
     """A scenario file cannot be understood. The text names the file, the line and what was expected."""
+
+
+class SoftwareTooOld(DomainError):
+    """This software must not start: the cluster's state is of a newer one. The text says what to install."""

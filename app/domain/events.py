@@ -162,9 +162,12 @@ class StoreLost:
 
 @dataclass(frozen=True, slots=True)
 class HealthChecked:
-    """What is wrong with this node's disks and pools, one word or phrase each; empty when nothing is."""
+    """What is wrong with this node's disks and pools, one word or phrase each; empty when nothing is. `database`: see
+    `Node`; None where the look itself failed.
+    """
 
     problems: tuple[str, ...]
+    database: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,6 +178,13 @@ class Reported:
 @dataclass(frozen=True, slots=True)
 class RebootAsked:
     """This machine was told to reboot; `error` is empty when it began to."""
+
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class UpgradeAsked:
+    """This node was told to upgrade its package; `error` is empty when nothing speaks against it."""
 
     error: str = ""
 
@@ -289,6 +299,7 @@ Event = (
     | Reported
     | HealthChecked
     | RebootAsked
+    | UpgradeAsked
     | EpochWon
     | EpochLost
     | Written

@@ -21,6 +21,10 @@ class NodeRole(StrEnum):
     WITNESS = "witness"
 
 
+#: `Node.database` of a member that has everything
+DATABASE_SYNCED = "synced"
+
+
 class NodeState(StrEnum):
     """Where a node stands with the coordinator."""
 
@@ -86,6 +90,18 @@ class Node:
     storage_cut: tuple[str, ...] = ()
     storage_token: int = 0
     cleaned: bool = False
+
+    #: of its software, as its agent said it; empty: an agent that does not say
+    version: str = ""
+    #: the version that its agent is to upgrade it to, when nothing runs there; empty: none
+    upgrade_to: str = ""
+    #: its member of the database: `synced`, empty where it has none, or how far it is instead
+    database: str = ""
+
+    @property
+    def database_well(self) -> bool:
+        """Another node may go without the cluster's state being without a majority for this one's sake."""
+        return self.database in ("", DATABASE_SYNCED)
 
     def after(self, what: str) -> NodeState:
         """The state after `what` happened; KeyError when the table does not allow it."""

@@ -43,6 +43,7 @@ from app.domain.events import (
     Reported,
     SignalReceived,
     StoreLost,
+    UpgradeAsked,
     VmWorkDone,
     Written,
 )
@@ -74,6 +75,7 @@ def step(
     state = rules.reconcile(state, now, settings, actions)
     state = rules.rejoin(state, now, actions)
     state = node_agent_reboot.reboot(state, now, settings, actions)
+    state = node_agent_reboot.upgrade(state, now, settings, actions)
     state = report(state, now, settings, actions)
     state = _look(state, now, settings, actions)
     state = lease.beat(state, now, settings, actions)
@@ -107,10 +109,12 @@ def _take_in(state: NodeAgentState, now: float, event: Event, settings: NodeAgen
             return moves.desired(state)
         case VmWorkDone():
             return work_done(state, now, event, settings)
-        case HealthChecked(problems):
-            return replace(state, problems=problems, checking=False)
+        case HealthChecked(problems, database):
+            return replace(state, problems=problems, database=database, checking=False)
         case RebootAsked(error):
             return replace(state, reboot_error=error, report_due=True)
+        case UpgradeAsked(error):
+            return replace(state, upgrade_error=error, report_due=True)
         case BeatWritten() | HeartbeatFailed("beat"):
             return replace(state, beating=False)
         case KeepsRead():

@@ -16,9 +16,10 @@ def report(state: NodeAgentState, now: float, settings: NodeAgentSettings, actio
         return state
     assert state.desired is not None
     seen = tuple(s for v in state.desired.values() if (s := _seen(state, now, v, settings)) and _is_news(v, s))
-    if not seen and state.report_confirmed and state.reported_health == state.health:
+    moved = state.node is not None and state.database not in (None, state.node.database)
+    if not seen and state.report_confirmed and state.reported_health == state.health and not moved:
         return state
-    actions.append(Report(seen, state.health))
+    actions.append(Report(seen, state.health, state.database))
     return replace(state, reporting=True, report_due=False, reported_health=state.health)
 
 

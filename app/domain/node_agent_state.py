@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from app.domain.events import DomainFact
 from app.domain.node import Node
 from app.domain.policy import End
+from app.domain.rolling_run import UPGRADE_REFUSED
 from app.domain.storage_heartbeat import HeartbeatTimes, Lease
 from app.domain.vm import Vm
 
@@ -54,7 +55,7 @@ class NodeAgentSettings:
     move_note_seconds: float = 5.0
     #: when the host is shut down: so long a guest has after its power button was pressed
     leave_stop_seconds: float = 60.0
-    #: a reboot that was asked for and did not happen is asked for again
+    #: a reboot or an upgrade that was asked for and did not happen is asked for again
     reboot_retry_seconds: float = 120.0
     #: None: there is no heartbeat over storage
     heartbeat: HeartbeatTimes | None = None
@@ -185,6 +186,11 @@ class NodeAgentState:
     #: when this machine was told to reboot, and why it did not
     reboot_asked_at: float = float("-inf")
     reboot_error: str = ""
+    #: when this node was told to upgrade, and why it did not
+    upgrade_asked_at: float = float("-inf")
+    upgrade_error: str = ""
+    #: this node's member of the database, see `Node.database`; None before the first look
+    database: str | None = None
 
     #: the heartbeat over storage: what is in flight, what is due, and the lease under which VMs run on without quorum
     beating: bool = False
@@ -199,5 +205,6 @@ class NodeAgentState:
     def health(self) -> str:
         """`ok`, or what is wrong with this node, joined by comma."""
         reboot = (f"reboot refused: {self.reboot_error}",) if self.reboot_error else ()
-        words = (*(("libvirt",) if self.hypervisor_error else ()), *self.problems, *reboot)
+        upgrade = (f"{UPGRADE_REFUSED}: {self.upgrade_error}",) if self.upgrade_error else ()
+        words = (*(("libvirt",) if self.hypervisor_error else ()), *self.problems, *reboot, *upgrade)
         return ", ".join(words) or "ok"

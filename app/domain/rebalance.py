@@ -7,7 +7,7 @@ and the moves end. The largest load never grows and the smallest never falls, so
 
 Not every such move is worth it: the pair must differ by more than `threshold`, the move must close at least
 `gain_min` of that, the imbalance must have lasted for `hold_seconds`, and a VM that was moved rests for a while.
-Nothing is moved while a recovery is open, a node is lost, or a rolling reboot is under way; and a node that is being
+Nothing is moved while a recovery is open, a node is lost, or a rolling run is under way; and a node that is being
 emptied (maintenance, evacuation, quarantine) neither gives nor takes: the drain has its own plan. A move that would
 break the guarantee is not made.
 """
@@ -83,7 +83,7 @@ def why_not_now(view: ClusterView) -> str:
     if not view.settings.armed:
         return "automation is disarmed"
     if view.rolling is not None:
-        return "a rolling reboot is under way"
+        return f"a {view.rolling.title} is under way"
     if view.incidents:
         return "a recovery is open"
     away = [n.name for n in view.nodes if n.state is not NodeState.ONLINE]

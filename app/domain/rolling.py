@@ -1,4 +1,4 @@
-"""In which order nodes can be rebooted, one after the other, so that nobody notices.
+"""In which order nodes can be rebooted or upgraded, one after the other, so that nobody notices.
 
 At every step the partition stays quorate without the node, all of its VMs fit on the others by the very planner of the
 drains (`moves`), and where a guarantee was given, so many further failures stay survivable while the node is away. The
@@ -77,6 +77,13 @@ def plan_rolling(view: ClusterView, wanted: Sequence[str] = (), *, force: bool =
             refused += reasons
             break
     return RollingPlan(tuple(steps), tuple(refused))
+
+
+def versions_besides(version: str, nodes: Sequence[Node]) -> tuple[str, ...]:
+    """Which versions nodes say that they run, but for that one. A version works together with the one before it and
+    with no other, so an upgrade begins only where there is one of them at most.
+    """
+    return tuple(sorted({n.version for n in nodes} - {version, ""}))
 
 
 def told(refused: Sequence[Refused]) -> str:

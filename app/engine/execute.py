@@ -23,6 +23,7 @@ from app.engine.vm_work import vm_work
 from app.ports.fencing import FenceFailed, FenceMethod
 from app.ports.hypervisor import HypervisorError
 from app.ports.machine import RebootRefused
+from app.ports.package import UpgradeRefused
 from app.ports.store import StoreUnavailable, Transaction
 from app.services.advance_rolling import advance_rolling
 from app.services.begin_migration import commit_moves
@@ -78,6 +79,8 @@ def execute(action: do.Action, ports: AgentPorts) -> None:
             ports.workers.submit(lane, lambda: vm_work(action, ports))
         case do.RebootNode(boot_id):
             ports.workers.submit("reboot", lambda: _reboot(ports, boot_id))
+        case do.UpgradeNode(version):
+            ports.workers.submit("upgrade", lambda: _upgrade(ports, version))
         case WriteBeat() | ReadKeeps() | ReadBeats() | WriteKeeps():
             ports.workers.submit(lane_of(action), lambda: heartbeat_work(action, ports))
         case fencing.Fence() as fence:
@@ -141,7 +144,7 @@ def _list_domains(ports: AgentPorts) -> Sequence[Event]:
 
 def _check_health(ports: AgentPorts) -> Sequence[Event]:
     try:
-        return (fact.HealthChecked(ports.check_health()),)
+        return (fact.HealthChecked(ports.check_health(), ports.check_database()),)
     except Exception as error:  # noqa: BLE001
         return (fact.HealthChecked((_unexpected("health check", error),)),)
 
@@ -159,7 +162,7 @@ def _load_desired(ports: AgentPorts) -> Callable[[], Event]:
 def _report(ports: AgentPorts, report: do.Report) -> Callable[[], Event]:
     def work() -> Event:
         now = ports.clock.utc()
-        ports.store.run(lambda tx: report_observed(tx, ports.facts, report.seen, report.health, now))
+        ports.store.run(lambda tx: report_observed(tx, ports.facts, report.seen, report.health, now, report.database))
         return fact.Reported()
 
     return work
@@ -262,6 +265,19 @@ def _reboot(ports: AgentPorts, boot_id: str) -> Sequence[Event]:
     except Exception as error:  # noqa: BLE001
         return (fact.RebootAsked(_unexpected("rebooting", error)),)
     return (fact.RebootAsked(),)
+
+
+def _upgrade(ports: AgentPorts, version: str) -> Sequence[Event]:
+    """Not to what it runs already: what asked for it may have been read before the upgrade that it asked for."""
+    if ports.package is None or ports.facts.version == version:
+        return ()
+    try:
+        ports.package.upgrade(version)
+    except UpgradeRefused as error:
+        return (fact.UpgradeAsked(str(error)),)
+    except Exception as error:  # noqa: BLE001
+        return (fact.UpgradeAsked(_unexpected("upgrading", error)),)
+    return (fact.UpgradeAsked(),)
 
 
 def _fence(ports: AgentPorts, fence: fencing.Fence) -> Sequence[Event]:

@@ -9,6 +9,7 @@ from app.ports.fencing import FenceMethods
 from app.ports.hypervisor import Hypervisor
 from app.ports.machine import Machine
 from app.ports.membership import Membership
+from app.ports.package import Package
 from app.ports.storage import Pool
 from app.ports.storage_fence import StorageFence
 from app.ports.storage_heartbeat import StorageHeartbeat
@@ -20,7 +21,8 @@ from app.services.report_observed import NodeFacts
 
 @dataclass(frozen=True, slots=True)
 class AgentPorts:
-    """Built by bootstrap (real parts) or by the simulator (its own). `machine` None: it may not reboot its node.
+    """Built by bootstrap (real parts) or by the simulator (its own). `machine` None: it may not reboot its node;
+    `package` None: it may not upgrade it. `check_database`: see `Node.database`.
 
     `storage_fences`: those of the pools that offer one, by the pool's name.
     """
@@ -35,7 +37,9 @@ class AgentPorts:
     pools: Mapping[str, Pool]
     workers: Workers
     check_health: Callable[[], tuple[str, ...]]
+    check_database: Callable[[], str] = lambda: ""
     placement: PlacementAdvice | None = None
     machine: Machine | None = None
+    package: Package | None = None
     storage_fences: Mapping[str, StorageFence] = field(default_factory=dict)
     heartbeat: StorageHeartbeat | None = None

@@ -1,4 +1,4 @@
-"""One turn of a rolling reboot in one transaction: the row of the run, and the node that it is about."""
+"""One turn of a rolling reboot or upgrade in one transaction: the row of the run, and the node that it is about."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -23,7 +23,7 @@ def advance_rolling(tx: Transaction, epoch: int, turn: Turn, now: datetime) -> N
     hold_epoch(tx, epoch)
     old = current_run(tx)
     if old.turns != turn.number or not old.active:
-        raise Conflict("the rolling reboot has changed since this was decided")
+        raise Conflict("the rolling run has changed since this was decided")
     said = f"{turn.node} {turn.why}" if turn.node else turn.why
     save_run(tx, _VERBS[turn.verb](tx, replace(old, said=said), turn, now), now)
 
@@ -32,9 +32,7 @@ def save_run(tx: Transaction, run: RollingRun, now: datetime) -> RollingRun:
     """Write it, and tell it as an event."""
     new = replace(run, turns=run.turns + 1)
     tx.rollings.save(new)
-    tx.events.add(
-        ClusterEvent(0, now, "cluster.rolling", f"rolling reboot, {new.state.value}: {new.said}", node=new.node)
-    )
+    tx.events.add(ClusterEvent(0, now, "cluster.rolling", f"{new.title}, {new.state.value}: {new.said}", node=new.node))
     return new
 
 
@@ -54,7 +52,16 @@ def _reboot(tx: Transaction, run: RollingRun, turn: Turn, now: datetime) -> Roll
     return replace(run, step=RunStep.REBOOTING, since=now)
 
 
-def _settle(_tx: Transaction, run: RollingRun, _turn: Turn, now: datetime) -> RollingRun:
+def _upgrade(tx: Transaction, run: RollingRun, turn: Turn, now: datetime) -> RollingRun:
+    """From here on its agent may upgrade it. It stays a member, and in maintenance."""
+    tx.nodes.save(replace(find_node(tx, turn.node), upgrade_to=run.version))
+    return replace(run, step=RunStep.UPGRADING, since=now)
+
+
+def _settle(tx: Transaction, run: RollingRun, turn: Turn, now: datetime) -> RollingRun:
+    node = find_node(tx, turn.node)
+    if node.upgrade_to:
+        tx.nodes.save(replace(node, upgrade_to=""))
     return replace(run, step=RunStep.SETTLING, since=now)
 
 
@@ -64,12 +71,12 @@ def _return(tx: Transaction, run: RollingRun, turn: Turn, now: datetime) -> Roll
 
 
 def _stop(tx: Transaction, run: RollingRun, turn: Turn, now: datetime) -> RollingRun:
-    """A node that was only being emptied takes VMs again; one that may be rebooting is left to an operator."""
+    """A node that was only being emptied takes VMs again; one that may be on its way is left to an operator."""
     for node in tx.nodes.where(name=turn.node) if turn.node else ():
         if run.step is RunStep.DRAINING:
             return_node(tx, turn.node, now)
-        elif node.reboot_of:
-            tx.nodes.save(replace(node, reboot_of=""))
+        elif node.reboot_of or node.upgrade_to:
+            tx.nodes.save(replace(node, reboot_of="", upgrade_to=""))
     return replace(run, state=RunState.STOPPED, node="", boot_id="", since=now)
 
 
@@ -78,6 +85,6 @@ def _finish(_tx: Transaction, run: RollingRun, _turn: Turn, now: datetime) -> Ro
 
 
 _VERBS: dict[Verb, Callable[[Transaction, RollingRun, Turn, datetime], RollingRun]] = {
-    Verb.DRAIN: _drain, Verb.REBOOT: _reboot, Verb.SETTLE: _settle, Verb.RETURN: _return, Verb.STOP: _stop,
-    Verb.FINISH: _finish,
+    Verb.DRAIN: _drain, Verb.REBOOT: _reboot, Verb.UPGRADE: _upgrade, Verb.SETTLE: _settle,
+    Verb.RETURN: _return, Verb.STOP: _stop, Verb.FINISH: _finish,
 }  # fmt: skip

@@ -37,7 +37,7 @@ def current_settings(tx: Transaction) -> ClusterSettings:
 
 
 def current_run(tx: Transaction) -> RollingRun:
-    """The newest rolling reboot, under way or not."""
+    """The newest rolling reboot or upgrade, under way or not."""
     return tx.rollings.get(1) or RollingRun()
 
 

@@ -34,27 +34,33 @@ class NodeFacts:
     cpu_models: tuple[str, ...] = ()
     pools: tuple[str, ...] = ()
     networks: tuple[str, ...] = ()
+    #: of the software that this agent is
+    version: str = ""
 
 
-def report_observed(tx: Transaction, facts: NodeFacts, seen: Sequence[VmSeen], health: str, now: datetime) -> None:
+def report_observed(
+    tx: Transaction, facts: NodeFacts, seen: Sequence[VmSeen], health: str, now: datetime, database: str | None = None
+) -> None:
     """Write the node's facts and what differs of its VMs; end actions and tell billing of what that means.
 
+    `database`: see `Node`; None leaves what is known of it.
     What is said about an old placement is not written: the VM has another owner now.
     """
-    _register(tx, facts, health, now)
+    _register(tx, facts, health, database, now)
     for one in seen:
         vm = tx.vms.get(one.vm_id)
         if vm is not None and vm.node == facts.name and vm.generation == one.generation:
             _observe(tx, facts.name, vm, one, now)
 
 
-def _register(tx: Transaction, facts: NodeFacts, health: str, now: datetime) -> None:
+def _register(tx: Transaction, facts: NodeFacts, health: str, database: str | None, now: datetime) -> None:
     rows = tx.nodes.where(name=facts.name)
     old = rows[0] if rows else Node(0, facts.name, facts.address)
     new = replace(
         old, address=facts.address, role=facts.role, memory_mib=facts.memory_mib, cores=facts.cores, rack=facts.rack,
         watchdog_seconds=facts.watchdog_seconds, boot_id=facts.boot_id, health=health,
-        cpu_models=facts.cpu_models, pools=facts.pools, networks=facts.networks,
+        cpu_models=facts.cpu_models, pools=facts.pools, networks=facts.networks, version=facts.version,
+        database=old.database if database is None else database,
     )  # fmt: skip
     if old.leaving and new.boot_id != old.boot_id:
         new = replace(new, leaving="", frozen_until=None, reboot_of="")

@@ -18,7 +18,7 @@ def return_node(tx: Transaction, name: str, now: datetime) -> Node:
         if vm.migrating_to is not None and vm.migration.wanted_to is None and not vm.migration.cancel:
             tx.vms.save(replace(vm, migration=replace(vm.migration, cancel="the drain was taken back")))
     node = replace(
-        old, maintenance=False, evacuating=False, leaving="", frozen_until=None, reboot_of="",
+        old, maintenance=False, evacuating=False, leaving="", frozen_until=None, reboot_of="", upgrade_to="",
         placements=old.placements + 1,
     )  # fmt: skip
     tx.nodes.save(node)

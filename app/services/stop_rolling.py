@@ -1,4 +1,4 @@
-"""An operator stops a rolling reboot: a drain is taken back; a node that may be rebooting by now is waited for."""
+"""An operator stops a rolling reboot or upgrade: a drain is taken back; a node that may be on its way is waited for."""
 
 from dataclasses import replace
 from datetime import datetime
@@ -16,7 +16,7 @@ def stop_rolling(tx: Transaction, now: datetime) -> RollingRun:
     if old.state is not RunState.RUNNING:
         return old
     if old.node and old.step is not RunStep.DRAINING:
-        said = f"an operator stops it after {old.node}, whose reboot may have begun"
+        said = f"an operator stops it after {old.node}, whose {'upgrade' if old.version else 'reboot'} may have begun"
         return save_run(tx, replace(old, state=RunState.STOPPING, pending=(), said=said), now)
     if old.node:
         return_node(tx, old.node, now)

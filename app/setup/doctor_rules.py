@@ -208,7 +208,7 @@ def _versions(s: Seen) -> Words:
         found = ", ".join(f"{n} {v}" for n, v in sorted(s.versions.items()))
         yield (
             f"nodes have different versions: {found}",
-            "finish the upgrade: one node after the other, each drained first",
+            "`holdfast cluster upgrade VERSION` with the newest of them ends what was begun",
         )
 
 

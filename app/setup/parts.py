@@ -36,11 +36,11 @@ def build_heartbeat(config: Config) -> StorageHeartbeat | None:
     return bootstrap.build_heartbeat(config)
 
 
-def upgrade_database(config: Config) -> None:
+def upgrade_database(config: Config) -> tuple[str, ...]:
     """See `app.bootstrap`."""
     from app import bootstrap
 
-    bootstrap.upgrade_database(config)
+    return bootstrap.upgrade_database(config)
 
 
 def first_tokens(config: Config) -> dict[str, str]:

@@ -14,6 +14,7 @@ from app.adapters.sim.fencing import SimFence
 from app.adapters.sim.machine import SimMachine
 from app.adapters.sim.moves import SimMoves
 from app.adapters.sim.network import SimMembership, SimNetwork
+from app.adapters.sim.package import SimPackage
 from app.adapters.sim.pool import SimPool
 from app.adapters.sim.storage_heartbeat import SimBeats, SimHeartbeat
 from app.adapters.sim.store import Change
@@ -40,6 +41,7 @@ from app.simulator.power import AgentProcess, SimServer
 Tell = Callable[[str, str], None]
 AGENT_RESTART_SECONDS = 2.0
 REBOOT_SECONDS = 15.0
+UPGRADE_SECONDS = 12.0
 
 
 class SimCluster:
@@ -140,6 +142,18 @@ class SimCluster:
                 self.clock.after(REBOOT_SECONDS, lambda: self.power_on(name))
 
         self.clock.after(0.5, lambda: self._boot(name, boot, down))
+
+    def install(self, name: str, version: str) -> None:
+        """Its agent has apt install that version: the agent is restarted in the end."""
+        server, boot = self.servers[name], self.servers[name].boots
+
+        def installed() -> None:
+            if server.version != version:
+                self.tell(name, f"has {version} installed")
+                server.version = version
+                self.kill_agent(name)
+
+        self.clock.after(UPGRADE_SECONDS, lambda: self._boot(name, boot, installed))
 
     def shut_down(self, name: str, policy: ShutdownPolicy) -> None:
         """Somebody types `poweroff` on the host, which waits for its VMs, a minute at most."""
@@ -327,6 +341,7 @@ class SimCluster:
         facts = NodeFacts(
             self._id(name), name, name, node.role, node.memory_mib, node.cores, node.rack,
             node.watchdog_seconds, f"{name}-boot-{server.boots}", node.cpu_models, node.pools, node.networks,
+            server.version,
         )  # fmt: skip
         return AgentPorts(
             facts=facts,
@@ -340,6 +355,7 @@ class SimCluster:
             workers=process.workers,
             check_health=server.problems,
             machine=SimMachine(lambda: self.reboot(name)),
+            package=SimPackage(lambda version: self.install(name, version), lambda: server.refuses_upgrade),
             storage_fences={} if server.outdated else self.storage_fences,
             heartbeat=SimHeartbeat(self.beats, name, lambda: not server.pool.gone) if self.layout.heartbeat else None,
         )

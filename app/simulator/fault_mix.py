@@ -187,6 +187,18 @@ def rolling_reboot(m: Moment) -> Commands:
     return found
 
 
+def rolling_upgrade(m: Moment) -> Commands:
+    """An operator upgrades all nodes, perhaps says it again, or thinks better of it; one of them perhaps cannot."""
+    found = [m.now("rolling", "upgrade", about=("2",))]
+    if m.random.random() < 0.5:
+        words, about = m.random.choice(((("rolling", "stop"), ()), (("rolling", "upgrade"), ("2",))))
+        found.append(Command(m.later + 20, words, about))
+    if m.random.random() < 0.3:
+        node = m.node
+        found += [m.now("package", "fails", about=(node,)), Command(m.later + 30, ("package", "works"), (node,))]
+    return found
+
+
 def storage_fault(m: Moment) -> Commands:
     """A node whose power cannot be cut is lost in some way; the pools' fence works, or not."""
     node, back = m.node, m.later

@@ -15,7 +15,7 @@
 * One effect: a node has one incident at a time; an incident that is closed and an action that has ended stay so.
 * While an operator has disarmed the cluster nothing is lost, proven, planned or moved by itself, but by software of a
   version that knows of no disarming.
-* A node is told to reboot by the coordinator only, and only when nothing is up there.
+* A node is told to reboot or to upgrade by the coordinator only, and only when nothing is up there.
 * Written down: a VM that is given a node, or taken from one, has a step of an incident or an event that says so.
 * Never gives up (`settled`): in the end every protected VM is verified up once, or unplaced with a reason that is true.
 """
@@ -228,6 +228,11 @@ class Invariants:
             copies = self._copies(after.name)
             if copies:
                 self.found.append(f"{after.name} is to reboot, and VMs {copies} are up there")
+        if change.kind == "nodes" and before is not None and after.upgrade_to and not before.upgrade_to:
+            wrote = f"had {after.name} upgraded"
+            copies = self._copies(after.name)
+            if copies:
+                self.found.append(f"{after.name} is to upgrade, and VMs {copies} are up there")
         if change.kind == "incidents" and (before is None or before.phase is not after.phase):
             wrote = f"wrote phase {after.phase.value} of the incident of {after.node}"
         if change.kind == "vms" and before is not None and after is not None and before.node != after.node:

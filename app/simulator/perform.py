@@ -15,7 +15,7 @@ from app.services.drain_node import drain_node
 from app.services.quarantine import release_node
 from app.services.request_migration import request_migration
 from app.services.return_node import return_node
-from app.services.start_rolling import start_rolling
+from app.services.start_rolling import start_rolling, start_upgrade
 from app.services.stop_rolling import stop_rolling
 from app.simulator.cluster import SimCluster
 from app.simulator.requests import REQUESTS, perform_request
@@ -177,6 +177,8 @@ def _host(cluster: SimCluster, command: Command) -> None:
             server.hypervisor.refuse_starts[cluster.vm_id(command.about[0])] = "this host lacks a device it needs"
         case ("start", "works"):
             server.hypervisor.refuse_starts.pop(cluster.vm_id(command.about[0]), None)
+        case ("package", how):
+            server.refuses_upgrade = "E: Version '2' for 'holdfast' was not found" if how == "fails" else ""
         case ("reboot", how):
             server.stays_off = how == "fails"
         case ("storage", how):
@@ -233,6 +235,7 @@ _OPERATORS: dict[tuple[str, ...], Callable[[Transaction, SimCluster, str], objec
     ("drain",): lambda tx, c, name: drain_node(tx, name, c.clock.utc()),
     ("return",): lambda tx, c, name: return_node(tx, name, c.clock.utc()),
     ("rolling", "reboot"): lambda tx, c, _: start_rolling(tx, (), c.clock.utc()),
+    ("rolling", "upgrade"): lambda tx, c, version: start_upgrade(tx, version, (), c.clock.utc()),
     ("rolling", "stop"): lambda tx, c, _: stop_rolling(tx, c.clock.utc()),
     ("vm", "migrate"): lambda tx, c, name: request_migration(tx, c.vm_id(name), "", c.clock.utc()),
     ("vm", "cancel"): lambda tx, c, name: cancel_migration(tx, c.vm_id(name), c.clock.utc()),
@@ -269,5 +272,6 @@ def _migration(cluster: SimCluster, command: Command) -> None:
 _KINDS: dict[str, Callable[[SimCluster, Command], None]] = {
     "database": _database, "fence": _fence, "pool": _pool, "signals": _signals, "guest": _guest, "disk": _disk,
     "heartbeat": _heartbeat,
-    "starts": _host, "start": _host, "storage": _host, "libvirt": _host, "reboot": _host, "migration": _migration,
+    "starts": _host, "start": _host, "storage": _host, "libvirt": _host, "reboot": _host, "package": _host,
+    "migration": _migration,
 }  # fmt: skip

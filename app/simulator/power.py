@@ -111,6 +111,9 @@ class SimServer:
         self.clock = NodeClock(clock, layout.clock_ahead_seconds, layout.clock_drift_ppm)
         self.slow = 1.0
         self.outdated = layout.outdated
+        #: what its package says, and why it cannot be upgraded
+        self.version = "1"
+        self.refuses_upgrade = ""
         self.on = False
         self.frozen = False
         self.boots = 0

@@ -2,7 +2,7 @@
 
 from random import Random
 
-from app.simulator.fault_mix import Moment, random_fault, rolling_reboot, silent_agent, storage_fault
+from app.simulator.fault_mix import Moment, random_fault, rolling_reboot, rolling_upgrade, silent_agent, storage_fault
 from app.simulator.heartbeat_faults import heartbeat_faults, quiet, with_heartbeat
 from app.simulator.layout import Layout, NodeLayout, VmLayout
 from app.simulator.script import Command
@@ -28,7 +28,8 @@ def random_story(seed: int, nodes: int = 3, vms: int = 6) -> tuple[Layout, tuple
         storage_fences=("pool",) if Random(f"storage {seed}").random() < STORAGE_SHARE else (),  # noqa: S311
     )
     layout = with_heartbeat(seed, layout)
-    more = _rolling(seed, names) + _silent(seed, names) + (_storage(seed, names) if layout.storage_fences else [])
+    more = _rolling(seed, names) + _upgrade(seed, names) + _silent(seed, names)
+    more += _storage(seed, names) if layout.storage_fences else []
     if layout.heartbeat:
         more += heartbeat_faults(seed, names, _BEGIN_SECONDS, FAULTS_SECONDS)
     faults = _faults(random, names, [v.name for v in layout.vms]) if not quiet(seed, layout) else []
@@ -79,6 +80,14 @@ def _rolling(seed: int, names: list[str]) -> list[Command]:
     return rolling_reboot(Moment(random, random.uniform(_BEGIN_SECONDS, FAULTS_SECONDS), names, []))
 
 
+def _upgrade(seed: int, names: list[str]) -> list[Command]:
+    """A rolling upgrade, in one story of eight."""
+    random = Random(f"rolling upgrade {seed}")  # noqa: S311
+    if random.random() >= 1 / 8:
+        return []
+    return rolling_upgrade(Moment(random, random.uniform(_BEGIN_SECONDS, FAULTS_SECONDS), names, []))
+
+
 def _silent(seed: int, names: list[str]) -> list[Command]:
     """An agent that hangs for longer than the soft fence waits, in one story of six."""
     random = Random(f"silent agent {seed}")  # noqa: S311
@@ -110,7 +119,7 @@ def all_well(at: float, names: list[str], commands: list[Command]) -> list[Comma
             ("upgrade",), ("thaw",), ("corosync", "resume"), ("agent", "resume"), ("fence", "works"),
             ("starts", "work"), ("libvirt", "up"), ("storage", "back"), ("database", "back"), ("power", "on"),
             ("migration", "works"), ("reboot", "works"), ("return",), ("pool", "works"), ("api", "up"),
-            ("heartbeat", "works"),
+            ("heartbeat", "works"), ("package", "works"),
         )  # fmt: skip
         everywhere += [Command(at, words, (name,)) for words in repairs]
         everywhere += [Command(at, ("database", how), (name, "0")) for how in ("mute", "conflict")]

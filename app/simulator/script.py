@@ -31,6 +31,7 @@ COMMANDS: dict[tuple[str, ...], str] = {
     ("cordon",): "n", ("uncordon",): "n", ("guarantee",): "i",
     ("fence", "fakes"): "ni", ("cluster", "disarm"): "", ("cluster", "arm"): "", ("cluster", "lift"): "",
     ("node", "confirm-dead"): "n", ("node", "release"): "n",
+    ("rolling", "upgrade"): "i", ("package", "fails"): "n", ("package", "works"): "n",
     ("rolling", "reboot"): "", ("rolling", "stop"): "", ("reboot", "fails"): "n", ("reboot", "works"): "n",
     ("pool", "fails"): "n", ("pool", "hangs"): "n", ("pool", "lies"): "n", ("pool", "fakes"): "ni",
     ("pool", "works"): "n", ("pool", "mute"): "n",

@@ -41,7 +41,7 @@ class Story:
             if change.kind == "settings" and change.before is not None:
                 self._settings(change.before, change.after)
             if change.kind == "rollings" and change.before is not None:
-                self.tell(who, f"rolling reboot, {change.after.state.value}: {change.after.said}")
+                self.tell(who, f"{change.after.title}, {change.after.state.value}: {change.after.said}")
             if change.kind == "vms" and change.before is not None:
                 self._vm(who, change.before, change.after, told)
 

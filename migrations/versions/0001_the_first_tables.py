@@ -13,8 +13,8 @@ TABLE: dict[str, Any] = {"mysql_charset": "utf8mb4", "mysql_collate": "utf8mb4_n
 
 revision = "0001"
 down_revision = None
-branch_labels = None
-depends_on = None
+branch_labels = depends_on = None
+phase = "expand"
 
 
 def upgrade() -> None:

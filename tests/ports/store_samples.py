@@ -180,6 +180,7 @@ SAMPLES: dict[str, tuple[Any, Any]] = {
             True,
             LONG,
             7,
+            "1.2.0",
         ),
         RollingRun(0),
     ),

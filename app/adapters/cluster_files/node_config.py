@@ -21,6 +21,7 @@ def node_config(node: Member, watchdog: str, shared: Mapping[str, Any] | None = 
             "address": node.addresses[0],
             "role": node.role.value,
             "reboot_by_agent": True,
+            "upgrade_by_agent": True,
         },
         "libvirt": {"uri": "qemu:///system", "domain_type": "kvm"},
     }

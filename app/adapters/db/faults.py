@@ -16,6 +16,9 @@ _DEADLOCK = 1213
 _CONFLICTS = (_DEADLOCK, 1205, 1020, 1317)
 _DUPLICATE = 1062
 _NO_SUCH_TABLE = 1146
+_NO_SUCH_COLUMN = 1054
+#: table, column, key: somebody else made it
+_EXISTS = (1050, 1060, 1061)
 
 
 class Again(Exception):
@@ -59,8 +62,17 @@ def short(error: Exception | None) -> str:
     """The database's own words, one line."""
     cause = getattr(error, "orig", None) or error
     text = str(cause).splitlines()[0][:300] if cause and str(cause) else "unknown"
-    missing = isinstance(error, DBAPIError) and (_code(error) == _NO_SUCH_TABLE or "no such table" in text)
-    return f"{text}: run `holdfast db upgrade`" if missing else text
+    return f"{text}: run `holdfast db upgrade`" if isinstance(error, DBAPIError) and _missing(error, text) else text
+
+
+def exists_already(error: DBAPIError) -> bool:
+    """What a statement was to make is there."""
+    return _code(error) in _EXISTS or any(w in str(error.orig) for w in ("already exists", "duplicate column name"))
+
+
+def _missing(error: DBAPIError, text: str) -> bool:
+    by_code = _code(error) in (_NO_SUCH_TABLE, _NO_SUCH_COLUMN)
+    return by_code or any(words in text for words in ("no such table", "no such column"))
 
 
 def _code(error: DBAPIError) -> object:

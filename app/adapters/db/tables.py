@@ -91,6 +91,9 @@ class NodeRow(SQLModel, table=True):
     storage_token: int = Field(sa_column=Column(BigInteger(), nullable=False, server_default="0"))
     cleaned: bool = Field(sa_column=Column(Boolean(), nullable=False, server_default="0"))
     condition: str = later_text()
+    version: str = later_text()
+    upgrade_to: str = later_text()
+    database: str = later_text()
 
 
 class IncidentRow(SQLModel, table=True):
@@ -338,3 +341,14 @@ class RollingRow(SQLModel, table=True):
     forced: bool
     said: str = text_column()
     turns: int
+    version: str = later_text()
+
+
+class SchemaFloorRow(SQLModel, table=True):
+    """No noun of the domain: see `schema_floor`. It has one row at most."""
+
+    __tablename__ = "schema_floor"
+    __table_args__ = _table()
+    id: int | None = Field(default=None, primary_key=True)
+    revision: str
+    version: str

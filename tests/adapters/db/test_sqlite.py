@@ -41,7 +41,7 @@ def test_the_migrated_schema_is_that_of_the_tables(url: str) -> None:
 
 def test_upgrade_can_be_repeated_and_current_tells(tmp_path: Path, url: str) -> None:
     assert schema.current(f"sqlite:///{tmp_path / 'new.db'}") is None
-    assert schema.current(url) == "0005"
+    assert schema.current(url) == "0006"
     store = SqlStore([url])
     store.run(lambda tx: tx.projects.add(Project(0, "kept")))
     schema.upgrade(url)
