@@ -93,7 +93,7 @@ def test_the_schema_is_contracted_only_when_every_node_is_there(api: Api) -> Non
     done = api.call("POST", f"{PATH}/finish").json()["upgrade"]
     assert done == {"version": MINE, "contracted": ["0009"]}
     rows = [row for row in api.store.run(lambda tx: tx.audit.where()) if row.path == f"{PATH}/finish"]
-    assert [row.status for row in rows] == [422, 204], "who asked, and what came of it"
+    assert [row.status_code for row in rows] == [422, 204], "who asked, and what came of it"
 
 
 @pytest.fixture
