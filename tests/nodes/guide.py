@@ -1,8 +1,8 @@
 """docs/install.md as the steps that it asks of each server, so that a test can follow it to the letter.
 
-A comment above each block, which no reader sees, says where it is run: `<!-- on: node1 -->`, or several names, one after
-the other. `, until the next has ended` is a command that waits (`invite`) for what another server does in the next block
-(`join`): the two are a pair for each server of the next block.
+A comment above each block, which no reader sees, says where it is run: `<!-- on: node1 -->`, or several names, one
+after the other. `, until the next has ended` is a command that waits (`invite`) for what another server does in the
+next block (`join`): the two are a pair for each server of the next block.
 
 What a reader puts in place of the page's words is put there by `Step.of`: addresses, the package's file, the token.
 """
