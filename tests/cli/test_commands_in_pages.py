@@ -75,6 +75,8 @@ def complaint(told: Told) -> str:
         words = [number if number and _PLACEHOLDER.fullmatch(word) else word for word in told.words]
         try:
             _parse(_program(), "holdfast", words)
+        except typer.Exit:
+            return ""  # `--version`, and the like
         except TyperException as error:
             kind = type(error).__name__
             if kind == "MissingParameter" and not told.whole:
