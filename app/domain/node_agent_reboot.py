@@ -24,11 +24,13 @@ def reboot(state: NodeAgentState, now: float, settings: NodeAgentSettings, actio
 
 
 def upgrade(state: NodeAgentState, now: float, settings: NodeAgentSettings, actions: list[Action]) -> NodeAgentState:
-    """Ask once, and again after a while: the upgrade may have been interrupted. Taken back, a refusal is forgotten."""
+    """Ask again and again, until it has happened or is refused. Taken back, a refusal is forgotten."""
     node = state.node
     if node is None or not node.upgrade_to:
         return replace(state, upgrade_asked_at=float("-inf"), upgrade_error="") if state.upgrade_asked_at > 0 else state
-    if now < state.upgrade_asked_at + settings.reboot_retry_seconds or node.version == node.upgrade_to:
+    if now < state.upgrade_asked_at + settings.upgrade_look_seconds or state.upgrade_error:
+        return state
+    if node.version == node.upgrade_to:
         return state
     if not state.armed or not may_host(state, now, settings) or not _idle(state):
         return state

@@ -55,8 +55,9 @@ class NodeAgentSettings:
     move_note_seconds: float = 5.0
     #: when the host is shut down: so long a guest has after its power button was pressed
     leave_stop_seconds: float = 60.0
-    #: a reboot or an upgrade that was asked for and did not happen is asked for again
+    #: a reboot that was asked for and did not happen is asked for again; an upgrade is looked after until it is done
     reboot_retry_seconds: float = 120.0
+    upgrade_look_seconds: float = 5.0
     #: None: there is no heartbeat over storage
     heartbeat: HeartbeatTimes | None = None
 

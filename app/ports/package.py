@@ -11,7 +11,7 @@ class Package(Protocol):
     """What an agent may do to its own installation."""
 
     def upgrade(self, version: str) -> None:
-        """Install that version, which restarts the agent. UpgradeRefused when that fails.
+        """See that the installation of that version is under way; it restarts the agent in the end. Never waits for it.
 
-        It returns when it has ended, if this process is still there then. Said again it goes on where it was.
+        Asked again and again: UpgradeRefused as soon as it is known to have failed.
         """
