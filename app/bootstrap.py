@@ -63,6 +63,7 @@ from app.ports.storage import Pool
 from app.ports.storage_fence import StorageFence
 from app.ports.storage_heartbeat import StorageHeartbeat
 from app.ports.store import Store
+from app.ports.tracing import NO_TRACING, ClosableTracer
 from app.ports.watchdog import Watchdog
 from app.services.bootstrap_cloud import bootstrap_cloud
 from app.services.deliver_outbox import deliver_due
@@ -198,6 +199,18 @@ def build_delivery(config: Config, registry: Registry) -> Delivery:
     return ByScheme({"http": web, "https": web, **mail})
 
 
+def build_tracer(config: Config, service: str) -> ClosableTracer:
+    """Spans to the collector that is configured. Its library is loaded only then."""
+    if not config.tracing.otlp_endpoint:
+        return NO_TRACING
+    from app.adapters.tracing.otlp import OtlpTracer
+
+    t = config.tracing
+    return OtlpTracer(
+        t.otlp_endpoint, t.headers, t.share, service=service, version=version("holdfast"), node=config.node.name
+    )
+
+
 def node_facts(config: Config, watchdog_seconds: float | None) -> NodeFacts:
     """What this node says about itself."""
     node = config.node
@@ -220,6 +233,7 @@ class AgentProcess:
         follower = LayoutFollower(config.node.name, self._store)
         self._membership = build_membership(config, agent=True, names=follower.names)
         self._hypervisor = build_hypervisor(config)
+        self._tracer = build_tracer(config, "holdfast-agent")
         self._workers = ThreadWorkers(logged(self._inbox.put_all))
         self._watchdog = MeasuredWatchdog(build_watchdog(config), self._clock.monotonic)
         pools, holding = pool_directories((p.name, p.driver, p.options) for p in config.pools)
@@ -241,6 +255,7 @@ class AgentProcess:
             package=DebianPackage() if config.node.upgrade_by_agent else None,
             storage_fences=storage_fences,
             heartbeat=build_heartbeat(config),
+            tracer=self._tracer,
         )
         lead = replace(config.coordinator_settings, storage_fences=frozenset(storage_fences))
         self._agent = Agent(ports, self._inbox, lead, config.node_agent_settings)
@@ -276,6 +291,7 @@ class AgentProcess:
             watch.stop()
         self._membership.stop()
         self._workers.close()
+        self._tracer.close()
         if self._agent.node.domains is not None and not self._agent.node.domains:
             self._watchdog.disarm()
         self._hypervisor.close()
@@ -327,6 +343,7 @@ def serve_api(config: Config, stop: threading.Event) -> None:
         found = read_agent_file(Path(config.state_dir) / AGENT_METRICS)
         return None if found is None else AgentMetrics(*found)
 
+    tracer = build_tracer(config, "holdfast-api")
     deps = ApiDeps(
         store=store,
         clock=SystemClock(),
@@ -337,6 +354,7 @@ def serve_api(config: Config, stop: threading.Event) -> None:
         members=lambda: seen.members,
         agent_metrics=agent_metrics,
         contract_schema=lambda: contract_database(config),
+        tracer=tracer,
     )
     servers = [ApiServer(create_api(deps), **where) for where in _listens(config)]
     for server in servers:
@@ -348,6 +366,7 @@ def serve_api(config: Config, stop: threading.Event) -> None:
         systemd.alive()
     for server in servers:
         server.stop()
+    tracer.close()
     membership.stop()
     store.close()
 

@@ -194,6 +194,16 @@ class NotifySection(_Section):
     disarmed_seconds: float = Field(3600.0, gt=0)
 
 
+class TracingSection(_Section):
+    """Traces to an OpenTelemetry collector. `otlp_endpoint`: URL of its OTLP/HTTP receiver, such as
+    http://collector:4318/v1/traces; empty: none. `headers` are sent along; `share` of the traces, 0 to 1.
+    """
+
+    otlp_endpoint: str = Field("", pattern="^(https?://.+)?$")
+    headers: dict[str, str] = {}
+    share: float = Field(1.0, ge=0, le=1)
+
+
 class Config(_Section):
     """The whole file."""
 
@@ -210,6 +220,7 @@ class Config(_Section):
     api: ApiSection = ApiSection()
     webhooks: WebhooksSection = WebhooksSection()
     notify: NotifySection = NotifySection()
+    tracing: TracingSection = TracingSection()
     state_dir: str = "/var/lib/holdfast"
 
     @property

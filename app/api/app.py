@@ -45,5 +45,7 @@ def create_api(deps: ApiDeps) -> FastAPI:
     for router in (probes, metrics, *customer, *admin):
         api.include_router(router)
     add_error_handlers(api)
-    api.add_middleware(Envelope, body_bytes_max=deps.settings.body_bytes_max, count=api.state.metrics.count)
+    api.add_middleware(
+        Envelope, body_bytes_max=deps.settings.body_bytes_max, count=api.state.metrics.count, tracer=deps.tracer
+    )
     return api

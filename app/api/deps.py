@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from app.domain.placement_advice import PlacementAdvice
 from app.ports.clock import Clock
 from app.ports.store import Store
+from app.ports.tracing import NO_TRACING, Tracer
 from app.services.create_vm import Vote
 
 
@@ -59,3 +60,4 @@ class ApiDeps:
     members: Callable[[], frozenset[str]] = frozenset
     contract_schema: Callable[[], Sequence[str]] = tuple
     agent_metrics: Callable[[], AgentMetrics | None] = lambda: None
+    tracer: Tracer = NO_TRACING

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from app.api.errors import Refusal
 from app.api.metrics import UNKNOWN_ROUTE
+from app.ports.tracing import Span, Tracer
 
 log = structlog.get_logger(__name__)
 
@@ -20,6 +21,8 @@ CORRELATION = "X-Correlation-Id"
 Count = Callable[[str, str, int, float], None]
 #: `incident-17` is what a recovery writes: nobody else may
 _GIVEN = re.compile(r"(?!incident-)[A-Za-z0-9._:-]{1,64}")
+#: W3C Trace Context: whose trace this request is part of
+_TRACE_PARENT = re.compile(r"00-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 
 
 class BodyTooLarge(Exception):
@@ -27,11 +30,14 @@ class BodyTooLarge(Exception):
 
 
 class Envelope:
-    """Plain ASGI, outermost. A correlation id that the caller sent is kept if it is short and plain."""
+    """Plain ASGI, outermost. A correlation id that the caller sent is kept if it is short and plain; who sends the id
+    of a trace instead is answered with that.
+    """
 
-    def __init__(self, app: ASGIApp, body_bytes_max: int, count: Count) -> None:
+    def __init__(self, app: ASGIApp, body_bytes_max: int, count: Count, tracer: Tracer) -> None:
         self._app = app
         self._count = count
+        self._tracer = tracer
         self._body_bytes_max = body_bytes_max
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -39,13 +45,19 @@ class Envelope:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        given = Headers(scope=scope).get(CORRELATION, "")
-        correlation_id = given if _GIVEN.fullmatch(given) else secrets.token_hex(8)
+        given, caller = Headers(scope=scope).get(CORRELATION, ""), Headers(scope=scope).get("traceparent", "")
+        traced = _TRACE_PARENT.fullmatch(caller)
+        other = traced[1] if traced else secrets.token_hex(8)
+        correlation_id = given if _GIVEN.fullmatch(given) else other
         scope.setdefault("state", {})["correlation_id"] = correlation_id
-        with structlog.contextvars.bound_contextvars(correlation_id=correlation_id):
-            await self._answer(scope, receive, _Sender(send, correlation_id))
+        about = {"http.request.method": scope["method"], "url.path": scope["path"]}
+        with (
+            structlog.contextvars.bound_contextvars(correlation_id=correlation_id),
+            self._tracer.span(scope["method"], correlation_id, about, caller=caller if traced else "") as span,
+        ):
+            await self._answer(scope, receive, _Sender(send, correlation_id), span)
 
-    async def _answer(self, scope: Scope, receive: Receive, send: "_Sender") -> None:
+    async def _answer(self, scope: Scope, receive: Receive, send: "_Sender", span: Span) -> None:
         began = time.monotonic()
         try:
             await self._app(scope, _limited(scope, receive, self._body_bytes_max), send)
@@ -61,6 +73,9 @@ class Envelope:
         seconds = time.monotonic() - began
         route = getattr(scope.get("route"), "path", UNKNOWN_ROUTE)
         self._count(route, scope["method"], send.status, seconds)
+        span.tell(f"{scope['method']} {route}", {"http.route": route, "http.response.status_code": send.status})
+        if send.status >= 500:
+            span.failed(f"status {send.status}")
         milliseconds = round(seconds * 1000, 1)
         log.info("request", method=scope["method"], path=scope["path"], status=send.status, ms=milliseconds)
 

@@ -14,6 +14,7 @@ from app.ports.storage import Pool
 from app.ports.storage_fence import StorageFence
 from app.ports.storage_heartbeat import StorageHeartbeat
 from app.ports.store import Store
+from app.ports.tracing import NO_TRACING, Tracer
 from app.ports.watchdog import Watchdog
 from app.ports.workers import Workers
 from app.services.report_observed import NodeFacts
@@ -43,3 +44,4 @@ class AgentPorts:
     package: Package | None = None
     storage_fences: Mapping[str, StorageFence] = field(default_factory=dict)
     heartbeat: StorageHeartbeat | None = None
+    tracer: Tracer = NO_TRACING

@@ -13,6 +13,7 @@ from app.engine.ports import AgentPorts
 from app.ports.hypervisor import DomainSpec, HypervisorError, Passenger
 from app.ports.storage import Pool, StorageError
 from app.ports.store import StoreUnavailable
+from app.ports.tracing import Attributes
 from app.services.remove_vm import remove_vm
 
 log = structlog.get_logger(__name__)
@@ -42,8 +43,18 @@ def vm_work(action: do.Action, ports: AgentPorts) -> Sequence[Event]:
             name = "reset"
         case _:
             raise TypeError(f"not work on a VM: {action}")
-    with structlog.contextvars.bound_contextvars(**({"correlation_id": request} if request else {})):
+    about: Attributes = {
+        "holdfast.vm.id": vm_id,
+        "holdfast.vm.generation": generation,
+        "holdfast.node": ports.facts.name,
+    }
+    with (
+        structlog.contextvars.bound_contextvars(**({"correlation_id": request} if request else {})),
+        ports.tracer.span(f"vm {name}", request, about) as span,
+    ):
         error = _tried(action, ports, name, vm_id)
+        if error:
+            span.failed(error)
     return (VmWorkDone(vm_id, generation, name, error),)
 
 

@@ -10,13 +10,15 @@ from app.domain.records import Image
 from app.domain.vm import StopMode
 from app.engine.vm_work import vm_work
 from app.ports.hypervisor import Disk, DomainSpec
+from app.ports.tracing import NO_TRACING, Tracer
 from tests.domain.make import WHEN, vm
 
 
 class Recorder:
     """Hypervisor, pool, store and clock in one: what was in the log's context, and what was started."""
 
-    def __init__(self) -> None:
+    def __init__(self, tracer: Tracer = NO_TRACING) -> None:
+        self.tracer = tracer
         self.context: list[dict[str, Any]] = []
         self.started: list[DomainSpec] = []
         self.hypervisor = self.store = self.clock = self.facts = self
