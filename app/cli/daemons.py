@@ -24,7 +24,7 @@ database = typer.Typer(help="The state database.", no_args_is_help=True)
 def agent(config: ConfigOption = CONFIG) -> None:
     """This node's agent: its VMs, its storage path, and the cluster's coordinator if it is elected."""
     collect_later()
-    from app.bootstrap import AgentProcess
+    from app.bootstrap.agent import AgentProcess
     from app.config import load_config
 
     _log()
@@ -48,7 +48,7 @@ def api(
 
         run_dev_api(directory.expanduser().absolute(), listen)
         return
-    from app.bootstrap import serve_api
+    from app.bootstrap.api import serve_api
     from app.config import load_config
 
     stop = threading.Event()
@@ -59,7 +59,7 @@ def api(
 
 def shutdown_hook(config: ConfigOption = CONFIG) -> None:
     """For systemd: what the orderly shutdown of this host waits for, by `node.on_shutdown` of its settings."""
-    from app.bootstrap import shut_down
+    from app.bootstrap.agent import shut_down
     from app.config import load_config
 
     _log()
@@ -77,7 +77,7 @@ def db_upgrade(
     ] = False,
 ) -> None:
     """Bring the database's schema to this version, so far as nodes of the version before can go on with it."""
-    from app.bootstrap import contract_database, upgrade_database
+    from app.bootstrap.state import contract_database, upgrade_database
     from app.config import load_config
 
     settings = load_config(config)
@@ -91,7 +91,7 @@ def db_upgrade(
 
 def bootstrap(config: ConfigOption = CONFIG) -> None:
     """Make the first project and the first tokens of a fresh cloud and print them, once, as JSON."""
-    from app.bootstrap import first_tokens
+    from app.bootstrap.state import first_tokens
     from app.config import load_config
 
     typer.echo(json.dumps(first_tokens(load_config(config))))

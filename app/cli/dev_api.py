@@ -14,7 +14,9 @@ from pathlib import Path
 
 import typer
 
-from app.bootstrap import AgentProcess, build_store, first_tokens, serve_api, upgrade_database
+from app.bootstrap.agent import AgentProcess
+from app.bootstrap.api import serve_api
+from app.bootstrap.state import build_store, first_tokens, upgrade_database
 from app.config import (
     ApiSection,
     Config,

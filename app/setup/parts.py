@@ -17,34 +17,34 @@ if TYPE_CHECKING:
 
 def build_store(config: Config) -> SqlStore:
     """See `app.bootstrap`."""
-    from app import bootstrap
+    from app.bootstrap import state
 
-    return bootstrap.build_store(config)
+    return state.build_store(config)
 
 
 def build_membership(config: Config, *, agent: bool) -> Membership:
     """See `app.bootstrap`."""
-    from app import bootstrap
+    from app.bootstrap import parts
 
-    return bootstrap.build_membership(config, agent=agent)
+    return parts.build_membership(config, agent=agent)
 
 
 def build_heartbeat(config: Config) -> StorageHeartbeat | None:
     """See `app.bootstrap`."""
-    from app import bootstrap
+    from app.bootstrap import parts
 
-    return bootstrap.build_heartbeat(config)
+    return parts.build_heartbeat(config)
 
 
 def upgrade_database(config: Config) -> tuple[str, ...]:
     """See `app.bootstrap`."""
-    from app import bootstrap
+    from app.bootstrap import state
 
-    return bootstrap.upgrade_database(config)
+    return state.upgrade_database(config)
 
 
 def first_tokens(config: Config) -> dict[str, str]:
     """See `app.bootstrap`."""
-    from app import bootstrap
+    from app.bootstrap import state
 
-    return bootstrap.first_tokens(config)
+    return state.first_tokens(config)

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from app.bootstrap import build_store, first_tokens, upgrade_database
+from app.bootstrap.state import build_store, first_tokens, upgrade_database
 from app.config import Config, DatabaseSection
 from app.domain.errors import Conflict, InvalidInput
 from app.domain.layout import Layout, Member

@@ -15,7 +15,7 @@ from aiosmtpd.controller import Controller
 from aiosmtpd.smtp import AuthResult, LoginPassword
 
 from app.adapters.sim.store import MemoryStore
-from app.bootstrap import build_delivery
+from app.bootstrap.parts import build_delivery
 from app.config import Config, NotifySection
 from app.domain.records import OutboxMessage, WebhookEndpoint
 from app.plugin_api.registry import PluginError, Registry
