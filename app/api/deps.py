@@ -1,6 +1,6 @@
 """What the API is built from."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from app.domain.placement_advice import PlacementAdvice
@@ -46,6 +46,7 @@ class ApiDeps:
     `admission` votes on each new VM, see `holdfast_admit_vm`; `placement` is what plugins add to placement.
     `local_pools`: those that only one node reaches.
     `contract_schema()` ends an upgrade: it takes away what only the version before used, and says what that was.
+    `certificates()`: when this node's end, by name, in seconds since the epoch.
     `members()` are the nodes that Corosync sees right now; `agent_metrics()` what this node's agent
     measured, if it did.
     """
@@ -58,6 +59,7 @@ class ApiDeps:
     placement: PlacementAdvice | None = None
     local_pools: frozenset[str] = frozenset()
     members: Callable[[], frozenset[str]] = frozenset
+    certificates: Callable[[], Mapping[str, float]] = dict
     contract_schema: Callable[[], Sequence[str]] = tuple
     agent_metrics: Callable[[], AgentMetrics | None] = lambda: None
     tracer: Tracer = NO_TRACING

@@ -145,8 +145,16 @@ def _text(families: Iterable[Metric], own: CollectorRegistry, deps: ApiDeps) -> 
         agent.append(
             one("holdfast_agent_metrics_age_seconds", "Age of the agent's metrics, in seconds", said.age_seconds)
         )
-    text = generate_latest(_registry([*families, *agent, *_counted(own)]))
+    text = generate_latest(_registry([*families, *agent, _certificates(deps), *_counted(own)]))
     return text + said.text if fresh and said is not None else text
+
+
+def _certificates(deps: ApiDeps) -> Metric:
+    says = "When this node's certificate ends, in seconds since the epoch"
+    family = GaugeMetricFamily("holdfast_certificate_expiry_timestamp_seconds", says, labels=("certificate",))
+    for name, ends in deps.certificates().items():
+        family.add_metric((name,), ends)
+    return family
 
 
 def _counted(own: CollectorRegistry) -> Iterator[Metric]:

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from app.adapters.cluster_files.certificate_ends import CertificateEnds
 from app.adapters.cluster_files.member_names import MemberNames
 from app.adapters.metrics.agent_file import FILE as AGENT_METRICS
 from app.adapters.metrics.agent_file import read_agent_file
@@ -65,6 +66,7 @@ def serve_api(config: Config, stop: threading.Event) -> None:
         local_pools=frozenset(p.name for p in config.pools if not p.shared),
         members=lambda: seen.members,
         agent_metrics=agent_metrics,
+        certificates=CertificateEnds(),
         contract_schema=lambda: contract_database(config),
         tracer=tracer,
     )

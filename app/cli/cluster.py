@@ -22,6 +22,7 @@ app = typer.Typer(
             "doctor": "app.cli.cluster_doctor:doctor",
             "backup": "app.cli.cluster_backup:backup",
             "restore": "app.cli.cluster_backup:restore",
+            "renew-certificates": "app.cli.cluster_nodes:renew_certificates",
             "upgrade": "app.cli.cluster_upgrade:upgrade",
             "rolling-plan": "app.cli.rolling:rolling_plan",
             "rolling-reboot": "app.cli.rolling:rolling_reboot",

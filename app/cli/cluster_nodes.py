@@ -22,6 +22,7 @@ from app.setup.invite import PORT, Invitation, InviteServer, read_secrets, serve
 from app.setup.join import Join, JoinOrder
 from app.setup.join_token import new_token, parse_token
 from app.setup.machine import Machine
+from app.setup.renew import Renew
 from app.setup.steps import Progress, run_steps
 
 Node = Annotated[str, typer.Option("--node", help="This node's name; by default the host's.", show_default=False)]
@@ -138,6 +139,12 @@ def forget(
     need_root(os.geteuid())
     layout = members.forget(load_config(config), name, force=force)
     typer.echo(f"{name} is forgotten; members: {', '.join(m.name for m in layout.members)}")
+
+
+def renew_certificates() -> None:
+    """Make this node's certificate anew, while everything runs on. Once on every node, before it ends."""
+    need_root(os.geteuid())
+    run_steps(Renew(Machine()).steps(), Lines())
 
 
 def status(config: ConfigOption = CONFIG, as_json: JsonOption = False) -> None:

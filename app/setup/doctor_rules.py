@@ -228,7 +228,7 @@ def _certificates(s: Seen) -> Words:
             when = "has ended" if days < 0 else f"ends in {days:.0f} days"
             yield (
                 f"the certificate {name} {when}",
-                "`holdfast cluster invite` and a repeated `join` give the node a new one",
+                "`holdfast cluster renew-certificates`: nothing is interrupted",
             )
 
 

@@ -88,7 +88,9 @@ def populate(api: Api) -> None:
     """A VM, an old and an open incident, a coordinator, fence checks, paths, deliveries; automation is disarmed."""
     api.create()
     api.look()
-    api.reopen(agent_metrics=lambda: AgentMetrics(agent_text(), 2.0))
+    api.reopen(
+        agent_metrics=lambda: AgentMetrics(agent_text(), 2.0), certificates=lambda: {"node": 2e9, "authority": 3e9}
+    )
     now = api.clock.now
 
     def work(tx: Transaction) -> None:

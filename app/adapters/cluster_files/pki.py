@@ -12,7 +12,7 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from app.domain.errors import InvalidInput
 
 CA_DAYS = 3650
-#: `cluster doctor` warns 30 days before; a repeated `cluster join` makes a new one
+#: `cluster doctor` and an alert warn 30 days before; `cluster renew-certificates` makes a new one
 NODE_DAYS = 825
 #: a clock that is a little behind must not refuse a certificate that was just made
 _SKEW = timedelta(hours=1)
