@@ -78,11 +78,16 @@ def db_upgrade(
 ) -> None:
     """Bring the database's schema to this version, so far as nodes of the version before can go on with it."""
     from app.bootstrap.state import contract_database, upgrade_database
+    from app.cli.http import UNREACHABLE, fail
     from app.config import load_config
+    from app.ports.store import StoreUnavailable
 
     settings = load_config(config)
-    left = upgrade_database(settings)
-    done = contract_database(settings) if contract and left else ()
+    try:
+        left = upgrade_database(settings)
+        done = contract_database(settings) if contract and left else ()
+    except StoreUnavailable as error:
+        fail(f"no database answers: {error}", UNREACHABLE)
     if done:
         typer.echo(f"contracted: {', '.join(done)}")
     elif left:

@@ -8,7 +8,8 @@ not start on one that is contracted (`schema_floor`).
 
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version as installed
 from itertools import takewhile
 from pathlib import Path
@@ -24,8 +25,9 @@ from sqlmodel import SQLModel
 import migrations
 from app.adapters.db import tables as _tables  # noqa: F401  defines the floor and the nodes
 from app.adapters.db.engines import open_engine
-from app.adapters.db.faults import exists_already
+from app.adapters.db.faults import exists_already, short
 from app.domain.errors import Conflict
+from app.ports.store import StoreUnavailable
 
 SCRIPTS = Path(next(iter(migrations.__path__)))
 EXPAND, CONTRACT = "expand", "contract"
@@ -49,7 +51,13 @@ def upgrade(url: str, scripts: Path = SCRIPTS) -> tuple[str, ...]:
     may do it at the same time. What is left for `contract`, by revision.
 
     Conflict where a contraction of an older version is still due, for what comes after it would have to jump over it.
+    StoreUnavailable where the database does not answer.
     """
+    with _answering():
+        return _upgrade(url, scripts)
+
+
+def _upgrade(url: str, scripts: Path) -> tuple[str, ...]:
     config = _config(url, scripts)
     directory, before = ScriptDirectory.from_config(config), current(url)
     pending = _pending(directory, before)
@@ -73,8 +81,9 @@ def contract(url: str, me: str, scripts: Path = SCRIPTS) -> tuple[str, ...]:
     """Take away what only the version before used; the revisions of that. Repeatable.
 
     Conflict while a node besides `me`, on which this runs, says another version than this one's, or none.
+    StoreUnavailable where the database does not answer.
     """
-    with _ONE:
+    with _ONE, _answering():
         return _contract(url, me, scripts)
 
 
@@ -104,6 +113,14 @@ def current(url: str) -> str | None:
             return MigrationContext.configure(connection).get_current_revision()
     finally:
         engine.dispose()
+
+
+@contextmanager
+def _answering() -> Iterator[None]:
+    try:
+        yield
+    except OperationalError as error:
+        raise StoreUnavailable(short(error)) from error
 
 
 def _go(config: Config, url: str, revision: str | None) -> None:

@@ -8,10 +8,12 @@ from textwrap import dedent
 import pytest
 from sqlalchemy import insert, inspect, text
 from sqlmodel import SQLModel
+from typer.testing import CliRunner
 
 from app.adapters.db import schema, schema_floor
 from app.adapters.db.engines import open_engine
 from app.adapters.db.store import SqlStore
+from app.cli.main import main
 from app.domain.errors import Conflict, SoftwareTooOld
 from app.domain.node import Node
 from app.domain.records import Project
@@ -192,3 +194,16 @@ def test_software_before_its_schema_says_which_command(url: str) -> None:
     with pytest.raises(StoreUnavailable, match="run `holdfast db upgrade`"):
         store.run(lambda tx: tx.projects.where())
     store.close()
+
+
+def test_a_database_that_does_not_answer_is_said_in_a_line(tmp_path: Path) -> None:
+    url = "mysql+pymysql://nobody@127.0.0.1:1/none"
+    with pytest.raises(StoreUnavailable, match="Can't connect"):
+        schema.upgrade(url)
+    with pytest.raises(StoreUnavailable, match="Can't connect"):
+        schema.contract(url, "n1")
+    config = tmp_path / "holdfast.toml"
+    config.write_text(f'[database]\nurls = ["{url}"]\n')
+    said = CliRunner().invoke(main, ["db", "upgrade", "--config", str(config)])
+    assert said.exit_code == 3
+    assert "holdfast: no database answers: " in said.stderr
