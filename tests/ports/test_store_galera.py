@@ -2,10 +2,15 @@
 
 import gc
 import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
@@ -15,13 +20,15 @@ from sqlalchemy.exc import OperationalError
 from sqlmodel import SQLModel
 
 from app.adapters.db import members as members_module
-from app.adapters.db import schema
+from app.adapters.db import schema, schema_floor
 from app.adapters.db.engines import ANSWER_SECONDS, open_engine
 from app.adapters.db.store import SqlStore
-from app.domain.errors import InvalidInput, NameTaken, StaleEpoch
+from app.domain.errors import Conflict, InvalidInput, NameTaken, SoftwareTooOld, StaleEpoch
+from app.domain.node import Node
 from app.domain.records import Project
 from app.ports.store import StoreUnavailable, Transaction
 from app.services.epoch import current_epoch, hold_epoch, win_epoch
+from tests.adapters.db.releases import ADD, CONTRACTED, TAKE, TODAY, release
 from tests.ports.galera_members import Galera, Member, wait_until
 from tests.ports.store_samples import NOW, vm
 
@@ -330,3 +337,61 @@ def test_the_migrated_schema_is_that_of_the_tables(galera: Galera) -> None:
         engine.dispose()
     assert schema.current(url) == "0006"
     schema.upgrade(url)  # nothing to do
+
+
+@pytest.fixture
+def tomorrow(galera: Galera, tmp_path: Path) -> Iterator[Path]:
+    """The migrations of the version after this one; afterwards the schema is today's again."""
+    yield release(schema.SCRIPTS, tmp_path / "tomorrow", ("expand", ADD), ("contract", TAKE))
+    engine = open_engine(galera.members[0].url())
+    with engine.begin() as connection:
+        for statement in (
+            "ALTER TABLE projects DROP COLUMN IF EXISTS motto",
+            "ALTER TABLE images ADD COLUMN IF NOT EXISTS os_version VARCHAR(255) NOT NULL",
+            f"UPDATE alembic_version SET version_num = '{TODAY}'",
+            "DELETE FROM schema_floor",
+        ):
+            connection.exec_driver_sql(statement)
+    engine.dispose()
+
+
+def test_the_schema_is_expanded_while_the_version_before_writes_and_contracted_when_it_is_gone(
+    galera: Galera, make_store: MakeStore, tomorrow: Path
+) -> None:
+    first, second, third = galera.members
+    old = make_store(second, third)
+    for name in ("n1", "n2"):
+        old.run(partial(_add_node, name))
+    stop = threading.Event()
+
+    def customers() -> int:
+        count = 0
+        while not stop.is_set():
+            add_project(old, f"p{count:04}")
+            count += 1
+        return count
+
+    with ThreadPoolExecutor(1) as pool:
+        writes = pool.submit(customers)
+        assert schema.upgrade(first.url(), tomorrow) == (CONTRACTED,)
+        stop.set()
+        written = writes.result(60)
+    assert len(read_names(old)) == written, "each write of the version before, none of them refused"
+    with pytest.raises(Conflict, match=r"not every node runs .*: n1 runs an unknown version, n2 runs an unknown"):
+        schema.contract(first.url(), "n3", tomorrow)
+    for row in old.run(lambda tx: list(tx.nodes.where())):
+        old.run(partial(_upgraded, row))
+    schema_floor.require_fit(third.url(), "1.0")
+    assert schema.contract(first.url(), "n1", tomorrow) == (CONTRACTED,)
+    with pytest.raises(SoftwareTooOld, match=f"revision {CONTRACTED}"):
+        schema_floor.require_fit(third.url(), "1.0")
+    with pytest.raises(StoreUnavailable, match=r"Unknown column .*os_version"):
+        old.run(lambda tx: tx.images.where())
+
+
+def _add_node(name: str, tx: Transaction) -> None:
+    tx.nodes.add(Node(0, name, name))
+
+
+def _upgraded(row: Node, tx: Transaction) -> None:
+    tx.nodes.save(replace(row, version=version("holdfast")))

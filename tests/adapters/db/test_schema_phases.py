@@ -1,9 +1,7 @@
 """A schema in two phases, shown with versions that do not exist yet: what each of them may read, and who may start."""
 
-import shutil
 from importlib.metadata import version as installed
 from pathlib import Path
-from textwrap import dedent
 
 import pytest
 from sqlalchemy import insert, inspect, text
@@ -18,34 +16,9 @@ from app.domain.errors import Conflict, SoftwareTooOld
 from app.domain.node import Node
 from app.domain.records import Project
 from app.ports.store import StoreUnavailable
+from tests.adapters.db.releases import ADD, ADD_MORE, CONTRACTED, EXPANDED, TAKE, release
 
 MINE = installed("holdfast")
-
-
-def _release(before: Path, at: Path, *migrations: tuple[str, str]) -> Path:
-    """The migrations of a later version: those of the one before, and these (phase, what is done)."""
-    shutil.copytree(before, at, ignore=shutil.ignore_patterns("__pycache__"))
-    last = max(schema_floor.revisions(at))
-    for phase, up in migrations:
-        revision = f"{int(last) + 1:04}"
-        (at / "versions" / f"{revision}_of_tomorrow.py").write_text(
-            dedent(f'''
-                """of tomorrow"""
-                import sqlalchemy as sa
-                from alembic import op
-                revision, down_revision, branch_labels, depends_on = "{revision}", "{last}", None, None
-                phase = "{phase}"
-                def upgrade():
-                    {up}
-            ''')
-        )
-        last = revision
-    return at
-
-
-ADD = 'op.add_column("projects", sa.Column("motto", sa.String(255), nullable=False, server_default=""))'
-TAKE = 'op.drop_column("images", "os_version")'
-ADD_MORE = 'op.add_column("projects", sa.Column("colour", sa.String(255), nullable=False, server_default=""))'
 
 
 @pytest.fixture
@@ -63,7 +36,7 @@ def url(tmp_path: Path) -> str:
 @pytest.fixture
 def tomorrow(tmp_path: Path) -> Path:
     """The version after this one: it adds a column, and later takes one away."""
-    return _release(schema.SCRIPTS, tmp_path / "tomorrow", ("expand", ADD), ("contract", TAKE))
+    return release(schema.SCRIPTS, tmp_path / "tomorrow", ("expand", ADD), ("contract", TAKE))
 
 
 def _columns(url: str, table: str = "projects") -> set[str]:
@@ -82,8 +55,8 @@ def _says(url: str, name: str, version: str) -> None:
 
 
 def test_expanded_both_versions_work(url: str, tomorrow: Path) -> None:
-    assert schema.upgrade(url, tomorrow) == ("0008",), "what is left for the end"
-    assert schema.current(url) == "0007"
+    assert schema.upgrade(url, tomorrow) == (CONTRACTED,), "what is left for the end"
+    assert schema.current(url) == EXPANDED
     assert {"name", "motto"} <= _columns(url)
     schema_floor.require_fit(url, MINE)
     schema_floor.require_fit(url, "of tomorrow", tomorrow)
@@ -91,7 +64,7 @@ def test_expanded_both_versions_work(url: str, tomorrow: Path) -> None:
     assert [p.name for p in store.run(lambda tx: tx.projects.where())] == ["kept"]
     store.run(lambda tx: tx.projects.add(Project(0, "by the version before")))
     store.close()
-    assert schema.upgrade(url, tomorrow) == ("0008",), "said again"
+    assert schema.upgrade(url, tomorrow) == (CONTRACTED,), "said again"
 
 
 def test_it_is_contracted_only_when_every_other_node_has_the_version(url: str, tomorrow: Path) -> None:
@@ -104,7 +77,7 @@ def test_it_is_contracted_only_when_every_other_node_has_the_version(url: str, t
         schema.contract(url, "n1", tomorrow)
     assert "os_version" in _columns(url, "images")
     _says(url, "n2", MINE)
-    assert schema.contract(url, "n1", tomorrow) == ("0008",)
+    assert schema.contract(url, "n1", tomorrow) == (CONTRACTED,)
     assert "os_version" not in _columns(url, "images")
     assert schema.contract(url, "n1", tomorrow) == (), "said again"
 
@@ -114,7 +87,7 @@ def test_contracted_the_version_before_does_not_start_and_says_what_to_install(u
     schema.contract(url, "n1", tomorrow)
     schema_floor.require_fit(url, "of tomorrow", tomorrow)
     with pytest.raises(
-        SoftwareTooOld, match=rf"this is version 1\.0, .* \(revision 0008, by version {MINE}\): install"
+        SoftwareTooOld, match=rf"this is version 1\.0, .* \(revision {CONTRACTED}, by version {MINE}\): install"
     ):
         schema_floor.require_fit(url, "1.0")
     assert schema.upgrade(url) == (), "and it does nothing to a schema that it does not know"
@@ -136,20 +109,20 @@ def test_nothing_is_taken_away_before_the_version_before_is_locked_out(
     assert "os_version" in _columns(url, "images")
     with pytest.raises(SoftwareTooOld):
         schema_floor.require_fit(url, MINE)
-    assert schema.contract(url, "n1", tomorrow) == ("0008",)
+    assert schema.contract(url, "n1", tomorrow) == (CONTRACTED,)
 
 
 def test_a_new_database_is_made_whole_and_locks_old_software_out(tmp_path: Path, tomorrow: Path) -> None:
     url = f"sqlite:///{tmp_path / 'new.db'}"
     assert schema.upgrade(url, tomorrow) == ()
-    assert schema.current(url) == "0008"
+    assert schema.current(url) == CONTRACTED
     with pytest.raises(SoftwareTooOld):
         schema_floor.require_fit(url, MINE)
 
 
 def test_a_version_is_not_jumped_over(url: str, tmp_path: Path, tomorrow: Path) -> None:
-    later = _release(tomorrow, tmp_path / "later", ("expand", ADD_MORE))
-    with pytest.raises(Conflict, match=r"never finished: its schema change 0008 is due"):
+    later = release(tomorrow, tmp_path / "later", ("expand", ADD_MORE))
+    with pytest.raises(Conflict, match=rf"never finished: its schema change {CONTRACTED} is due"):
         schema.upgrade(url, later)
     schema.upgrade(url, tomorrow)
     schema.contract(url, "n1", tomorrow)
@@ -165,10 +138,10 @@ def test_two_nodes_may_expand_at_the_same_time(url: str, tomorrow: Path, monkeyp
 
     def other_ends(_seconds: float) -> None:
         with engine.begin() as connection:
-            connection.execute(text("UPDATE alembic_version SET version_num = '0007'"))
+            connection.execute(text(f"UPDATE alembic_version SET version_num = '{EXPANDED}'"))
 
     monkeypatch.setattr("app.adapters.db.schema.time.sleep", other_ends)
-    assert schema.upgrade(url, tomorrow) == ("0008",)
+    assert schema.upgrade(url, tomorrow) == (CONTRACTED,)
     engine.dispose()
 
 
