@@ -146,7 +146,7 @@ class RemoveVm:
     vm: Vm
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)  # no slots: see `replace`
 class VmSeen:
     """What this node sees of one VM that is assigned to it.
 

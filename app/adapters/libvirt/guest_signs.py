@@ -4,7 +4,7 @@ A sign is a write to any of its disks in this run, or a connected guest agent. I
 run (domain UUID and libvirt's id, new at every start) is asked until the first sign and never after it.
 
 Block statistics come from QEMU's monitor, and a QEMU that hangs (dead storage under it, SIGSTOP) keeps its
-caller waiting. So each question has a thread and a connection of its own, one at a time for each run; `alive`
+caller waiting. So each question has a thread and a connection to itself, one at a time for each run; `alive`
 waits for the answers only briefly and goes by what is known.
 """
 

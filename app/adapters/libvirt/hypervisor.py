@@ -3,16 +3,16 @@
 Domains are persistent, so that one that is off still tells why. They are found by the UUID that follows from
 the VM's id and believed only with our metadata in them; all other domains of the host are left alone.
 
-One connection lists and hears events; each operation has one of its own (3 ms). For libvirtd serves at most five
-calls of one client at a time (`max_client_requests`) and does not even answer keepalives behind those, and a
-QEMU that hangs keeps its calls waiting: so such a call waits alone. What is left to share are libvirtd's threads
-(`max_workers`, 20, and 5 more that a `destroy` may use).
+One connection lists and hears events; each operation has one of its own (3 ms), each question to a QEMU one that
+nobody else uses meanwhile. For libvirtd serves at most five calls of one client at a time (`max_client_requests`) and
+does not even answer keepalives behind those, and a QEMU that hangs keeps its calls waiting: so such a call waits
+alone. What is left to share are libvirtd's threads (`max_workers`, 20, and 5 more that a `destroy` may use).
 """
 
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 
 import libvirt
@@ -27,7 +27,7 @@ from app.adapters.libvirt.guest_signs import GuestSigns
 from app.adapters.libvirt.guest_silence import GuestSilence
 from app.adapters.libvirt.identity import METADATA_URI, NAME_PREFIX, Identity, domain_uuid, read_metadata
 from app.adapters.libvirt.migration import MigrationChoices, Migrations
-from app.adapters.libvirt.session import Patience, Session
+from app.adapters.libvirt.session import Patience, Session, Sessions
 from app.adapters.libvirt.watcher import Watcher
 from app.domain.events import DomainFact, DomainState
 from app.domain.vm import StopMode
@@ -63,13 +63,14 @@ class LibvirtHypervisor:
         chosen_cpu = self._driver.cpu if cpu is None else cpu
         self._host = HostChoices(self._driver.domain_type, chosen_cpu, console_dir, disk_cache, machine)
         self._new_session = partial(Session, uri, patience or Patience(), keepalive=self._driver.daemon)
-        self._signs = GuestSigns(self._own)
-        self._silence = GuestSilence(self._own)
+        self._kept = Sessions(self._new_session)
+        self._signs = GuestSigns(self._asking)
+        self._silence = GuestSilence(self._asking)
         self._watcher = Watcher(forget=self._forget)
         self._migrations = Migrations(self._own, migration or MigrationChoices(), self._watcher.tell)
         self._eyes = self._new_session(opened=self._watcher.subscribe, lost=self._watcher.connection_lost)
         self._defining = threading.Lock()
-        self.metrics = DomainMetrics(self._own).metrics
+        self.metrics = DomainMetrics(self._asking).metrics
 
     def domains(self) -> Sequence[DomainFact]:
         """All domains that carry our metadata. One bulk call that needs no answer of any QEMU."""
@@ -214,6 +215,7 @@ class LibvirtHypervisor:
     def close(self) -> None:
         """The VMs run on."""
         self._watcher.stop()
+        self._kept.close()
         self._eyes.close()
 
     def _forget(self) -> None:
@@ -224,6 +226,10 @@ class LibvirtHypervisor:
         if not self._driver.sees_guest or state is not DomainState.RUNNING:
             return None
         return sign
+
+    def _asking(self) -> AbstractContextManager[Session]:
+        """For what is asked every few seconds."""
+        return self._kept.own() if self._driver.daemon else nullcontext(self._eyes)
 
     @contextmanager
     def _own(self) -> Iterator[Session]:

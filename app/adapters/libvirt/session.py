@@ -153,6 +153,47 @@ class Session:
         threading.Thread(target=_close, args=(connection,), name="libvirt-close", daemon=True).start()
 
 
+class Sessions:
+    """Sessions that have one user at a time: a call that a hung QEMU keeps waiting keeps nobody else waiting.
+
+    One that came back without an error is used again. For what is asked again and again: to connect costs more than to
+    ask, here and in libvirtd, and one that was kept may turn out to be broken, which only a question can bear.
+    """
+
+    def __init__(self, make: Callable[[], Session], spare_max: int = 4) -> None:
+        self._make = make
+        self._spare_max = spare_max
+        self._lock = threading.Lock()
+        self._spare: list[Session] = []
+        self._closed = False
+
+    @contextmanager
+    def own(self) -> Iterator[Session]:
+        """Nobody else's until the end of the block."""
+        with self._lock:
+            session = self._spare.pop() if self._spare else None
+        session = session or self._make()
+        try:
+            yield session
+        except BaseException:
+            session.close()
+            raise
+        with self._lock:
+            kept = not self._closed and len(self._spare) < self._spare_max
+            if kept:
+                self._spare.append(session)
+        if not kept:
+            session.close()
+
+    def close(self) -> None:
+        """Those that are in use are closed when they come back."""
+        with self._lock:
+            self._closed = True
+            spare, self._spare = self._spare, []
+        for session in spare:
+            session.close()
+
+
 def _alive(connection: libvirt.virConnect) -> bool:
     try:
         return bool(connection.isAlive())
