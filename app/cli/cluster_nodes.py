@@ -60,7 +60,9 @@ def init(
     node: Node = "",
     name: Annotated[str, typer.Option("--name", help="The cluster's name.")] = "holdfast",
     role: Role = NodeRole.COMPUTE,
-    token: Annotated[int, typer.Option(help="Corosync's token time-out in milliseconds.")] = 1000,
+    token: Annotated[
+        int, typer.Option(help="Corosync's token time-out in milliseconds; the database's follow it.")
+    ] = 1000,
     as_json: JsonOption = False,
 ) -> None:
     """Make a cluster of this node. Said again after an interruption, it goes on where it was."""

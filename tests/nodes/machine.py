@@ -48,8 +48,8 @@ _SNAPSHOT_SECONDS = 120
 class Machine:
     """Node `number` of a rack. Its disk is a layer over the image and outlives a power cut."""
 
-    def __init__(self, rack: Rack, image: NodeImage, number: int, *, memory_mib: int = 2048) -> None:
-        self.rack, self.image, self.number, self.memory_mib = rack, image, number, memory_mib
+    def __init__(self, rack: Rack, image: NodeImage, number: int, *, memory_mib: int = 2048, cores: int = 2) -> None:
+        self.rack, self.image, self.number, self.memory_mib, self.cores = rack, image, number, memory_mib, cores
         self.name = f"node{number}"
         self.address = f"10.77.0.{10 + number}"
         self.storage_address = f"10.77.1.{10 + number}"
@@ -216,7 +216,8 @@ class Machine:
             addresses += f" ip=10.77.{b}.{10 + n}::{gateway}:255.255.255.0::eth{b}:off"
         words = [
             "qemu-system-x86_64", "-name", self.name, "-M", "q35", "-accel", "tcg,thread=multi,tb-size=256",
-            "-cpu", CPU, "-smp", "1", "-m", str(self.memory_mib), "-nodefaults", "-display", "none", "-no-user-config",
+            "-cpu", CPU, "-smp", str(self.cores), "-m", str(self.memory_mib),
+            "-nodefaults", "-display", "none", "-no-user-config",
             "-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd),
             "-append", _APPEND.format(name=self.name, unwanted=",".join(_UNWANTED)) + addresses,
             "-drive", f"file={self.disk},if=none,id=d0,node-name={DISK},cache=unsafe,discard=unmap",

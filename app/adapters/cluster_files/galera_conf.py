@@ -7,15 +7,23 @@ from app.domain.layout import Layout, Member
 
 SOCKET = "/run/mysqld/mysqld.sock"
 DATABASE = USER = "holdfast"
-# One of three cut off: the longest commit stalls 0.44 s with these time-outs (about 5 s by default).
-_PROVIDER = (
-    "evs.suspect_timeout=PT2S",
-    "evs.inactive_timeout=PT4S",
-    "evs.keepalive_period=PT0.5S",
-    "evs.inactive_check_period=PT0.5S",
-    "pc.recovery=TRUE",
-    "gcache.size=256M",
-)
+
+
+def _provider(token_milliseconds: int) -> tuple[str, ...]:
+    """Galera is as patient with a silent member as Corosync is: one setting says how slow this cluster's servers are.
+
+    With the default token of 1 s: when one of three is cut off, the longest commit stalls 0.44 s (about 5 s with
+    Galera's own defaults).
+    """
+    token = token_milliseconds / 1000
+    return (
+        f"evs.suspect_timeout=PT{2 * token:g}S",
+        f"evs.inactive_timeout=PT{4 * token:g}S",
+        f"evs.keepalive_period=PT{token / 2:g}S",
+        f"evs.inactive_check_period=PT{token / 2:g}S",
+        "pc.recovery=TRUE",
+        "gcache.size=256M",
+    )
 
 
 def galera_conf(layout: Layout, node: Member) -> str:
@@ -28,7 +36,7 @@ def galera_conf(layout: Layout, node: Member) -> str:
     members = ",".join(others) if len(others) > 1 else ""
     address, pki = node.addresses[0], DATABASE_PKI
     provider = (
-        f"gmcast.listen_addr=ssl://{_bracketed(address)}:4567", *_PROVIDER, "socket.ssl=yes",
+        f"gmcast.listen_addr=ssl://{_bracketed(address)}:4567", *_provider(layout.token_milliseconds), "socket.ssl=yes",
         f"socket.ssl_ca={pki}/ca.pem", f"socket.ssl_cert={pki}/node.pem", f"socket.ssl_key={pki}/node.key",
     )  # fmt: skip
     lines = [
