@@ -79,18 +79,18 @@ _UNIT = (
 )
 
 
-def _settle(machine: Machine, unit: Path) -> None:
-    if machine.write(unit, _UNIT):
-        machine.run("systemctl", "daemon-reload")
+def _settle(machine: Machine, unit: Path, service: str) -> None:
+    """Started at each boot, by that unit. `enable` reads all units anew, too, which takes a slow machine seconds."""
+    if machine.write(unit, _UNIT) or not machine.succeeds("systemctl", "--quiet", "is-enabled", service):
+        machine.run("systemctl", "enable", service)
 
 
 def start_corosync(machine: Machine, layout: Layout, key: bytes) -> str:
     """Corosync on this layout. It is restarted only when its key is new: members that come and go need no restart."""
-    _settle(machine, places.COROSYNC_UNIT)
+    _settle(machine, places.COROSYNC_UNIT, "corosync")
     new_key = machine.write(places.COROSYNC_KEY, key, 0o400)
     new_text = machine.write(places.COROSYNC, corosync_conf(layout), 0o644)
     if new_key or new_text or not machine.succeeds("systemctl", "--quiet", "is-active", "corosync"):
-        machine.run("systemctl", "enable", "corosync")
         machine.run("systemctl", "restart", "corosync")
     machine.wait(
         lambda: machine.succeeds("corosync-quorumtool", "-s"), "quorum", 60,
@@ -104,10 +104,9 @@ def start_database(machine: Machine, layout: Layout, own: Member, *, first: bool
     if not own.database:
         machine.succeeds("systemctl", "disable", "--now", "mariadb")
         return "uses the others'"
-    _settle(machine, places.DATABASE_UNIT)
+    _settle(machine, places.DATABASE_UNIT, "mariadb")
     changed = machine.write(places.GALERA, galera_conf(layout, own), 0o644)
     if changed or not _in_sync(machine):
-        machine.run("systemctl", "enable", "mariadb")
         machine.run("systemctl", "stop", "mariadb")
         if first:
             machine.run("galera_new_cluster")
@@ -145,9 +144,9 @@ def make_database_user(machine: Machine, password: str) -> str:
 def start_libvirt(machine: Machine) -> str:
     """libvirt, and its TLS port for migrations. Its VMs run on while it is started again."""
     if not machine.succeeds("systemctl", "--quiet", "is-active", "libvirtd-tls.socket"):
+        # The socket of a service that runs cannot be started.
         machine.run("systemctl", "stop", "libvirtd.service")
-        machine.run("systemctl", "enable", "--now", "libvirtd-tls.socket")
-    machine.run("systemctl", "enable", "--now", "libvirtd.service")
+    machine.run("systemctl", "enable", "--now", "libvirtd-tls.socket", "libvirtd.service")
     return "migration by TLS"
 
 
@@ -165,10 +164,9 @@ def write_config(
 
 def start_holdfast(machine: Machine) -> str:
     """The agent and the API, with the present configuration."""
-    for unit in ("holdfast-agent", "holdfast-api"):
-        machine.run("systemctl", "enable", unit)
-        machine.run("systemctl", "restart", unit)
-    machine.run("systemctl", "enable", "--now", "holdfast-shutdown")
+    machine.run("systemctl", "enable", "holdfast-agent", "holdfast-api", "holdfast-shutdown")
+    machine.run("systemctl", "restart", "holdfast-agent", "holdfast-api")
+    machine.run("systemctl", "start", "holdfast-shutdown")
     return ""
 
 

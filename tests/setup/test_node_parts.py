@@ -78,6 +78,20 @@ def test_corosync_is_started_once(noted: Noted) -> None:
     assert noted.machine.place(places.COROSYNC_KEY).stat().st_mode & 0o777 == 0o400
 
 
+def test_a_service_that_was_disabled_is_enabled_again(noted: Noted) -> None:
+    """As after an interruption between the unit's file and the service."""
+    noted.machine.write(places.COROSYNC_UNIT, node_parts._UNIT)
+    noted.fails.add("systemctl --quiet is-enabled")
+    node_parts.start_corosync(noted.machine, ONE, b"key")
+    assert noted.actions() == ["systemctl enable corosync", "systemctl restart corosync"]
+
+
+def test_agent_and_api_start_side_by_side(noted: Noted) -> None:
+    """Each tells when it is ready: one after the other, they would take twice as long."""
+    node_parts.start_holdfast(noted.machine)
+    assert "systemctl restart holdfast-agent holdfast-api" in noted.actions()
+
+
 def test_without_quorum_it_says_where_to_look(noted: Noted) -> None:
     noted.fails.add("corosync-quorumtool")
     with pytest.raises(SetupFailed, match=r"quorum did not come within 60 s.*UDP 5405"):
