@@ -23,7 +23,9 @@ from app.setup.join_token import JoinToken
 from app.setup.machine import Machine
 from app.setup.steps import Step
 
-ANSWER_SECONDS = 30
+CONNECT_SECONDS = 30
+#: the member writes the layout before it answers, and its database may be busy
+ANSWER_SECONDS = 120
 Json = dict[str, Any]
 
 
@@ -46,7 +48,7 @@ def ask(order: JoinOrder, path: str, body: Json) -> Json:
     tls.minimum_version = ssl.TLSVersion.TLSv1_3
     # The token names the very certificate; who signed it for which name adds nothing.
     tls.check_hostname, tls.verify_mode = False, ssl.CERT_NONE
-    connection = http.client.HTTPSConnection(order.server, order.port, timeout=ANSWER_SECONDS, context=tls)
+    connection = http.client.HTTPSConnection(order.server, order.port, timeout=CONNECT_SECONDS, context=tls)
     try:
         connection.connect()
         shown = connection.sock.getpeercert(binary_form=True) or b""
@@ -55,6 +57,7 @@ def ask(order: JoinOrder, path: str, body: Json) -> Json:
                 f"{order.server}:{order.port} is not the node that made this token: check the address; somebody may be"
                 " listening in between"
             )
+        connection.sock.settimeout(ANSWER_SECONDS)
         connection.request("POST", path, json.dumps({"secret": order.token.secret.hex(), **body}))
         answer = connection.getresponse()
         text = answer.read()
