@@ -183,12 +183,7 @@ def _galera(machine: Machine, config: Config, layout: Layout) -> dict[str, Any]:
         return {}
 
     def ask(name: str) -> str:
-        query = f"SHOW GLOBAL STATUS LIKE '{name}'"
-        return (
-            machine.run("mariadb", "-NBe", query).partition("\t")[2].strip()
-            if machine.succeeds("mariadb", "-NBe", query)
-            else ""
-        )
+        return machine.answer("mariadb", "-NBe", f"SHOW GLOBAL STATUS LIKE '{name}'").partition("\t")[2].strip()
 
     size = ask("wsrep_cluster_size")
     return {

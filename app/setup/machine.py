@@ -47,6 +47,11 @@ class Machine:
         done = self._try(argv, given)
         return done is not None and done.returncode == 0
 
+    def answer(self, *argv: str) -> str:
+        """What it printed; empty where it is not there or does not succeed, as one that is only starting."""
+        done = self._try(argv, b"")
+        return done.stdout.decode(errors="replace") if done is not None and done.returncode == 0 else ""
+
     def _try(self, argv: Sequence[str], given: bytes) -> subprocess.CompletedProcess[bytes] | None:
         try:
             return self._run(argv, given)

@@ -117,6 +117,20 @@ def test_a_joining_database_that_ends_is_waited_for(noted: Noted) -> None:
     assert node_parts.start_database(noted.machine, FOUR, FOUR.members[1], first=False) == "in sync"
 
 
+def test_a_database_that_is_only_starting_is_asked_again(noted: Noted) -> None:
+    """It takes a connection and drops it, also right after it answered one."""
+    said = iter([(0, b"2\n"), (1, b""), (0, b"4\n")])
+
+    def starting(argv: Sequence[str], given: bytes) -> subprocess.CompletedProcess[bytes]:
+        if argv[0] != "mariadb":
+            return noted._run(argv, given)
+        code, text = next(said)
+        return subprocess.CompletedProcess(argv, code, text, b"Broken pipe (32)")
+
+    machine = Machine(noted.machine.place(Path("/")), starting, lambda _seconds: None)
+    assert node_parts.start_database(machine, FOUR, FOUR.members[1], first=False) == "in sync"
+
+
 def test_the_fourth_node_has_no_database(noted: Noted) -> None:
     assert node_parts.start_database(noted.machine, FOUR, FOUR.members[3], first=False) == "uses the others'"
     assert noted.machine.read(places.GALERA) is None
