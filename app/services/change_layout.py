@@ -23,13 +23,29 @@ def current_layout(tx: Transaction) -> Layout:
 def admit_member(
     tx: Transaction, name: str, addresses: tuple[str, ...], role: NodeRole, database: bool | None, now: datetime
 ) -> Layout:
-    """The layout with this node. The same node again changes nothing; Conflict, InvalidInput as in `with_member`."""
+    """The layout with this node. The same node again changes nothing; Conflict, InvalidInput as in `with_member`, and
+    Conflict where the members that are here would be no majority until it is in.
+    """
     old = current_layout(tx)
     new = with_member(old, name, addresses, role, database=database)
     if new != old:
+        _stay_quorate(tx, old, new)
         tx.layouts.save(new)
         tx.events.add(ClusterEvent(0, now, "node.admitted", f"{name} becomes a member of {new.name}", node=name))
     return new
+
+
+def _stay_quorate(tx: Transaction, old: Layout, new: Layout) -> None:
+    """The new member's vote counts from now on, and it is not here yet."""
+    majority = len(new.members) // 2 + 1
+    here = sum(old.member(n.name) is not None for n in tx.nodes.where(state=NodeState.ONLINE))
+    running = [v.name for v in tx.vms.where() if v.wants_to_run]
+    if here < majority and running:
+        raise Conflict(
+            f"{here} of {len(old.members)} members are here, and {majority} of {len(new.members)} will be the majority:"
+            f" until the new one is in, the {len(running)} VM(s) that run, {running[0]} among them, would be paused and"
+            " then ended. Bring the missing nodes back, or stop the VMs until the join has ended"
+        )
 
 
 def may_go(tx: Transaction, name: str, now: datetime) -> None:
