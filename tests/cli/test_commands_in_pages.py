@@ -1,7 +1,7 @@
 """Each `holdfast` command that a page, an alert or the program itself tells somebody to type: the real parser takes it.
 
 Whole lines of a shell block must parse as they stand: commands, options, and the number of arguments. What is named in
-the middle of a sentence may leave its arguments out. WORDS IN CAPITALS stand for what the reader puts in their place.
+the middle of a sentence may leave arguments out, also an option's. WORDS IN CAPITALS stand for what the reader puts in their place.
 """
 
 import ast
@@ -79,7 +79,7 @@ def complaint(told: Told) -> str:
             return ""  # `--version`, and the like
         except TyperException as error:
             kind = type(error).__name__
-            if kind == "MissingParameter" and not told.whole:
+            if kind in ("MissingParameter", "BadOptionUsage") and not told.whole:
                 return ""
             said = said or f"holdfast {' '.join(told.words)}: {getattr(error, 'message', '') or error or kind}"
         else:
