@@ -1,7 +1,8 @@
 """Each `holdfast` command that a page, an alert or the program itself tells somebody to type: the real parser takes it.
 
 Whole lines of a shell block must parse as they stand: commands, options, and the number of arguments. What is named in
-the middle of a sentence may leave arguments out, also an option's. WORDS IN CAPITALS stand for what the reader puts in their place.
+the middle of a sentence may leave arguments out, also an option's. WORDS IN CAPITALS stand for what the reader puts in
+their place.
 """
 
 import ast
