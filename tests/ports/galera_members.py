@@ -41,10 +41,10 @@ _SERVER = (
     "--wsrep-sst-method=rsync",
 )
 _PROVIDER = (
-    "evs.suspect_timeout=PT1.8S",
+    "evs.suspect_timeout=PT2S",
     "evs.inactive_timeout=PT4S",
     "evs.keepalive_period=PT0.5S",
-    "evs.inactive_check_period=PT0.2S",
+    "evs.inactive_check_period=PT0.5S",
     "evs.join_retrans_period=PT0.5S",
     "pc.announce_timeout=PT0.5S",
     "gmcast.time_wait=PT1S",
