@@ -266,16 +266,3 @@ def _missing(state: CoordinatorState, now: float, settings: CoordinatorSettings)
 def _worth_a_note(failures: int) -> bool:
     """The first few, then fewer and fewer: a dead device must not fill the incident."""
     return failures <= 3 or failures & (failures - 1) == 0
-
-
-def _still_here(
-    state: CoordinatorState, now: float, node: Node, proven_at: float, settings: CoordinatorSettings
-) -> str:
-    """Why a member cannot be dead: it came after its proof, or Corosync had the time to drop it and has not."""
-    if node.name not in state.members:
-        return ""
-    if state.present_since.get(node.name, now) > proven_at:
-        return "the node came back as a member of the cluster"
-    if now - proven_at > settings.leave_seconds_max:
-        return f"the node is a member of the cluster, {settings.leave_seconds_max:g} s after the proof"
-    return ""
