@@ -9,7 +9,7 @@ from pathlib import Path
 from tests.nodes.machine import Machine, until
 from tests.nodes.rack import Rack, run
 
-USER, PASSWORD = "admin", "secret"
+USER, PASSWORD = "holdfast", "secret"
 _LAN = """name "{name}"
 set_working_mc 0x20
  startlan 1

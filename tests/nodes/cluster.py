@@ -1,17 +1,15 @@
-"""A cluster of node VMs, set up by the commands of docs/install.md and by nothing else."""
+"""A cluster of node VMs, and what the tests do to it and ask it. `Reader` sets it up."""
 
 import json
 import shutil
-import subprocess
 import sys
 import time
 import tomllib
 from collections.abc import Callable, Container, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import httpx
 
@@ -20,16 +18,16 @@ from app.lab.cloud import IMAGE, PLAN, Cloud, Tokens
 from app.lab.double_writes import DiskReport, inspect_volume
 from app.lab.guest import build
 from app.lab.paths import CACHE as GUESTS
+from tests.nodes.bmc import Bmc
+from tests.nodes.bootable import bootable
 from tests.nodes.errors import NodeError
 from tests.nodes.image import NodeImage
 from tests.nodes.machine import Machine, until
 from tests.nodes.rack import Rack, run
 from tests.nodes.repository import Repository
-from tests.nodes.shared import POOL, SERVER, ScsiDisk, SharedDirectory
+from tests.nodes.shared import SERVER, ScsiDisk, SharedDirectory
 from tests.nodes.steps import Steps
 
-#: as docs/install.md has it; nfs-common is for the pool
-PACKAGES = "chrony corosync fence-agents galera-4 ipmitool mariadb-server rsync stunnel4 nfs-common"
 CONFIG = "/etc/holdfast/holdfast.toml"
 UNITS = "/etc/systemd/system"
 _SLOW = "[Service]\nTimeoutStartSec=600\n"
@@ -37,13 +35,21 @@ COMMAND_SECONDS = 600
 #: under emulation an agent starts more slowly than the watchdog waits: to end one that only stood still for a moment
 #: would cost its node a reset, so neither the unit nor the coordinator does it before
 PATIENCE_SECONDS = 60
+#: between two writes of a guest: each costs a nested guest dozens of exits, and at the lab's rate six of them keep
+#: both cores of the host busy
+TICK_SECONDS = 3
 #: Corosync's, in milliseconds: under emulation beside other work a node may be silent for more than the usual second
 TOKEN = 3000
 #: a member that joins gets the whole log, encrypted, by one emulated core: the default's 96 MB take minutes
 _DATABASE = "[mariadbd]\ninnodb_log_file_size = 8M\ninnodb_buffer_pool_size = 64M\n"
-#: the snapshot of all machines
+#: for every node's holdfast.toml
+RACK_SECTIONS = {"recovery": {"agent_silence_seconds": PATIENCE_SECONDS}}
+#: a snapshot of all machines: the guide was followed to its end, its VM is deleted
 FORMED = "formed"
+#: what the guide has its reader copy
+CLOUD_IMAGE = "debian-12-generic-amd64.qcow2"
 _IMAGE_FILES = {"path": "disk", "kernel": "kernel", "initrd": "initrd"}
+T = TypeVar("T")
 
 
 class Cluster:
@@ -59,91 +65,94 @@ class Cluster:
             machine.extra = disk.qemu()
         self.shared = SharedDirectory(rack)
         self.repository = repository
-        self.cloud: Cloud
+        self.bmcs: dict[str, Bmc] = {}
+        #: what the guide's blocks printed, by server and first line
+        self.printed: dict[tuple[str, str], str] = {}
+        self._cloud: Cloud | None = None
         self._tokens: Tokens
+
+    @property
+    def cloud(self) -> Cloud:
+        """Its API, once `open` has found the way."""
+        if self._cloud is None:
+            raise NodeError("nobody opened the way to the API")
+        return self._cloud
 
     def machine(self, name: str) -> Machine:
         """By its name."""
         return next(m for m in self.machines if m.name == name)
 
-    def each(self, work: Callable[[Machine], object], machines: Iterable[Machine] | None = None) -> None:
+    def each(self, work: Callable[[Machine], object]) -> None:
         """Do it on all of them at once; the first error is raised when all are done."""
-        with ThreadPoolExecutor() as pool:
-            list(pool.map(work, self.machines if machines is None else list(machines)))
+        at_once(work, self.machines)
 
     # -- from nothing to a cluster
 
     def boot(self) -> None:
-        """Power on, all at once."""
+        """Power on, all at once; every machine has a management controller."""
+        self.bmcs = {m.name: Bmc(self.rack, m) for m in self.machines}
         with self.steps.step(f"{len(self.machines)} nodes boot"):
             for machine in self.machines:
                 machine.power_on()
             self.each(Machine.wait_for_ssh)
 
-    def install(self) -> None:
-        """The package and what it works with, by apt, from the rack's repository."""
-        with self.steps.step("apt install on each"):
-            self.each(self._install)
+    def prepare(self, package: Path) -> None:
+        """What the guide has its reader have: a clock, a shared directory, the package, an image to start VMs from.
 
-    def _install(self, machine: Machine) -> None:
+        And patience with emulated cores, which is the rack's own.
+        """
+        with self.steps.step("the rack's own settings, the shared directory and the package on each"):
+            guest = build.image(GUESTS)
+            shutil.copytree(guest, self.shared.path / "images" / build.NAME, dirs_exist_ok=True)
+            cloud_image = self.rack.directory / CLOUD_IMAGE
+            bootable(guest, cloud_image, TICK_SECONDS)
+            self.shared.serve()
+            urls = {m.name: [self.repository.offer(package)] for m in self.machines}
+            urls["node1"].append(self.repository.offer(cloud_image))
+            self.each(lambda machine: self._prepare(machine, urls[machine.name]))
+
+    def _prepare(self, machine: Machine, urls: Iterable[str]) -> None:
         machine.put("/etc/chrony/sources.d/rack.sources", f"server {SERVER} iburst minpoll 2 maxpoll 4\n".encode())
         machine.put("/etc/chrony/conf.d/rack.conf", b"makestep 0.1 -1\n")
         machine.put(f"{UNITS}/holdfast-agent.service.d/rack.conf", f"{_SLOW}WatchdogSec={PATIENCE_SECONDS}\n".encode())
         machine.put(f"{UNITS}/holdfast-api.service.d/rack.conf", _SLOW.encode())
         machine.put("/etc/mysql/mariadb.conf.d/60-rack.cnf", _DATABASE.encode())
         machine.put("/etc/dpkg/dpkg.cfg.d/rack", b"force-unsafe-io\n")
-        self.repository.teach(machine)
-        apt_install(machine, f"holdfast {PACKAGES}")
-        # Once, in place of dpkg's own for each file.
-        machine.ssh("sync; systemctl restart chrony")
-
-    def mount(self) -> None:
-        """The shared directory, with the image that VMs are started from."""
-        with self.steps.step("the shared directory is mounted on each"):
-            guest = build.image(GUESTS)
-            shutil.copytree(guest, self.shared.path / "images" / build.NAME, dirs_exist_ok=True)
-            self.shared.serve()
-            self.each(self.shared.mount)
-
-    def init(self) -> None:
-        """The first node, with a pool."""
-        first = self.machines[0]
-        with self.steps.step("holdfast cluster init"):
-            said = json.loads(holdfast(first, f"cluster init {_addresses(first)} --token {TOKEN} --json"))
-        self._tokens = Tokens(said["admin_token"], said["project_token"])
-        with self.steps.step("a pool"):
-            self.configure(first, {"pools": [_pool()], "recovery": {"agent_silence_seconds": PATIENCE_SECONDS}})
+        machine.put("/etc/apt/apt.conf.d/rack", b'APT::Get::Assume-Yes "true";\n')
+        machine.ssh("systemctl restart chrony")
+        self.shared.mount(machine)
+        for url in urls:
+            machine.ssh(f"curl -sSfO {url}")
 
     def configure(self, machine: Machine, sections: dict[str, Any]) -> None:
         """Lay those sections over the ones in the node's holdfast.toml, and start the agent anew.
 
         Not where VMs run: under emulation an agent starts more slowly than the watchdog waits.
         """
-        tables = {**tomllib.loads(machine.ssh(f"cat {CONFIG}")), **sections}
-        machine.ssh(f"cat > {CONFIG}", stdin=to_toml(tables).encode())
+        self.lay(machine, sections)
         machine.ssh("systemctl restart holdfast-agent")
 
-    def join(self, machine: Machine) -> None:
-        """Invited by the first node."""
-        first = self.machines[0]
-        with self.steps.step(f"{machine.name}: holdfast cluster join"):
-            words = first.ssh_words("holdfast cluster invite --json")
-            inviting = subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE)
-            try:
-                token = _first_json(inviting.stdout)["token"]
-                holdfast(machine, f"cluster join {first.storage_address} --token {token} {_addresses(machine)}")
-                assert inviting.wait(timeout=60) == 0
-            finally:
-                inviting.kill()
-                inviting.wait()
+    def lay(self, machine: Machine, sections: dict[str, Any]) -> None:
+        """Lay those sections over the ones in the node's holdfast.toml, for the agent's next start."""
+        tables = {**tomllib.loads(machine.ssh(f"cat {CONFIG}")), **sections}
+        machine.ssh(f"cat > {CONFIG}", stdin=to_toml(tables).encode())
 
     def open(self) -> None:
-        """A way from here to the API, then a plan and an image."""
+        """A way from here to the API, then a plan and an image, and no VM any more."""
         with self.steps.step("a plan and an image"):
+            said = json.loads(self.machines[0].ssh("cat /etc/holdfast/first-tokens.json"))
+            self._tokens = Tokens(said["admin_token"], said["project_token"])
             self.connect()
+            for vm in self.cloud.vms():
+                self.cloud.customer("DELETE", f"/servers/{vm['id']}")
+            self.cloud.wait(lambda: not self.cloud.vms(), "the guide's VM to be gone", 120)
             image = tomllib.loads((build.image(GUESTS) / "image.toml").read_text())["image"]
             files = {key: f"{image['name']}/{image[file]}" for key, file in _IMAGE_FILES.items()}
-            body = {"cmdline": image["cmdline"], "disk_gib": 1, "memory_min_mib": image["memory_mib_min"]}
+            body = {
+                "cmdline": f"{image['cmdline']} TICK_SECONDS={TICK_SECONDS}",
+                "disk_gib": 1,
+                "memory_min_mib": image["memory_mib_min"],
+            }
             self.cloud.admin("POST", "/images", json={"name": IMAGE, "pool": "shared", **files, **body})
             self.cloud.admin("POST", "/plans", json={"name": PLAN, "cores": 1, "memory_mib": 128, "disk_gib": 1})
             names = {m.name for m in self.machines}
@@ -156,20 +165,20 @@ class Cluster:
         self.rack.start(words, self.rack.directory / "gateway.log")
         until(socket.exists, "the way to the API", 30)
         transport = httpx.HTTPTransport(uds=str(socket))
-        self.cloud = Cloud("http://nodes", self._tokens, patience_seconds=300, timeout_seconds=60, transport=transport)
+        self._cloud = Cloud("http://nodes", self._tokens, patience_seconds=300, timeout_seconds=60, transport=transport)
 
-    def save(self) -> None:
-        """All machines as they are now, as `formed`. VMs must not be in it: their volumes would not fit any more."""
+    def save(self, tag: str = FORMED) -> None:
+        """All machines as they are now. VMs must not be in it: their volumes would not fit any more."""
         assert not self.cloud.vms()
-        with self.steps.step("the formed cluster is saved"):
-            self._each_still(lambda machine: machine.save(FORMED))
+        with self.steps.step(f"the {tag} cluster is saved"):
+            self._each_still(lambda machine: machine.save(tag))
 
-    def load(self) -> None:
+    def load(self, tag: str = FORMED) -> None:
         """As it was when it was saved, at the time of now."""
-        with self.steps.step("the formed cluster is restored"):
+        with self.steps.step(f"the {tag} cluster is restored"):
             self.shared.empty()
             for machine in self.machines:
-                machine.load(FORMED)
+                machine.load(tag)
             for machine in self.machines:
                 self.rack.plug_all(machine.number)
                 machine.zombie(on=False)
@@ -191,8 +200,10 @@ class Cluster:
             row["state"] == "online" and row["health"] == "ok" for row in rows.values()
         )
 
-    def power_off(self) -> None:
-        """Everything, at once."""
+    def close(self) -> None:
+        """Everything is off, at once, and nobody asks it any more."""
+        if self._cloud is not None:
+            self._cloud.close()
         for machine in self.machines:
             machine.power_off()
 
@@ -204,9 +215,15 @@ class Cluster:
         return self._tokens.admin
 
     def create(self, names: list[str], timeout_seconds: float = 180) -> dict[int, str]:
-        """VMs, wherever the product puts them. Name by id, once all are verified up."""
-        ids = {self.cloud.create_vm(name): name for name in names}
-        self.cloud.wait(self.cloud.all_verified, f"{len(names)} VMs verified up", timeout_seconds)
+        """VMs, wherever the product puts them. Name by id, once all are verified up.
+
+        As many at a time as there are nodes: an emulated core that starts two nested guests has no time for its database.
+        """
+        ids: dict[int, str] = {}
+        for first in range(0, len(names), len(self.machines)):
+            wave = names[first : first + len(self.machines)]
+            ids |= {self.cloud.create_vm(name): name for name in wave}
+            self.cloud.wait(self.cloud.all_verified, f"VMs {', '.join(wave)} verified up", timeout_seconds)
         return ids
 
     def create_on(self, node: str, names: list[str]) -> dict[int, str]:
@@ -214,7 +231,9 @@ class Cluster:
         others = [m.name for m in self.machines if m.name != node]
         for other in others:
             self.cloud.admin("POST", f"/nodes/{other}/maintenance", json={"maintenance": True})
-        ids = self.create(names)
+        ids: dict[int, str] = {}
+        for name in names:
+            ids |= self.create([name])
         for other in others:
             self.cloud.admin("POST", f"/nodes/{other}/maintenance", json={"maintenance": False})
         return ids
@@ -271,6 +290,12 @@ class Cluster:
             assert report.double_writes == 0, (vm, report.overlaps, report.violations, report.corruptions)
 
 
+def at_once(work: Callable[[T], object], things: Iterable[T]) -> None:
+    """Each in a thread of its own; the first error is raised when all are done."""
+    with ThreadPoolExecutor() as pool:
+        list(pool.map(work, things))
+
+
 def apt_install(machine: Machine, packages: str) -> None:
     """As an operator would, but asked nothing."""
     line = f"DEBIAN_FRONTEND=noninteractive apt-get install -y -q {packages}"
@@ -287,21 +312,3 @@ def build_package(directory: Path, version: str = "") -> Path:
     root = Path(__file__).resolve().parents[2]
     words = ["--version", version] if version else []
     return Path(run(str(root / "dev"), "deb", "--out", str(directory), *words).splitlines()[-1])
-
-
-def _addresses(machine: Machine) -> str:
-    return f"--address {machine.storage_address} --address {machine.address}"
-
-
-def _pool() -> dict[str, Any]:
-    return {"name": "shared", "driver": "file", "shared": True, "options": {"path": str(POOL)}}
-
-
-def _first_json(lines: Iterable[bytes] | None) -> dict[str, Any]:
-    """The first JSON document of a program that goes on running."""
-    text = ""
-    for line in lines or ():
-        text += line.decode()
-        with suppress(ValueError):
-            return dict(json.loads(text))
-    raise NodeError(f"no JSON in {text!r}")

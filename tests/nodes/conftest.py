@@ -9,24 +9,25 @@ from pathlib import Path
 import pytest
 
 from tests.nodes.cluster import Cluster, build_package
+from tests.nodes.guide import GUIDE, guide_addresses
+from tests.nodes.guide import steps as guide_steps
 from tests.nodes.image import CACHE, node_image
 from tests.nodes.rack import Rack
+from tests.nodes.reader import Reader
 from tests.nodes.repository import Repository
 from tests.nodes.shared import SERVER
 from tests.nodes.steps import Steps
 
-RESULT = Path(__file__).resolve().parents[2] / "build" / "nodes-steps.json"
-_steps = Steps()
+_steps = Steps(Path(__file__).resolve().parents[2] / "build" / "nodes-steps.json")
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Shown also when a test failed: where the time went."""
     if not _steps.done:
         return
-    terminalreporter.section(f"steps on the nodes, also in {RESULT}")
+    terminalreporter.section(f"steps on the nodes, also in {_steps.file}")
     for line in _steps.table():
         terminalreporter.write_line(line)
-    _steps.write(RESULT)
 
 
 @pytest.fixture(scope="session")
@@ -64,20 +65,18 @@ def repository(rack: Rack, package: Path) -> Repository:
 
 
 @pytest.fixture(scope="session")
-def cluster(rack: Rack, repository: Repository, steps: Steps) -> Iterator[Cluster]:
+def cluster(rack: Rack, package: Path, repository: Repository, steps: Steps) -> Iterator[Cluster]:
     """Three nodes, installed and set up as docs/install.md says; saved as `formed`, without any VM."""
     with steps.step("the image of a node (from the cache, if it has one)"):
         image = node_image()
     formed = Cluster(rack, image, repository, steps)
     try:
         formed.boot()
-        formed.install()
-        formed.mount()
-        formed.init()
-        for machine in formed.machines[1:]:
-            formed.join(machine)
+        formed.prepare(package)
+        page = GUIDE.read_text(encoding="utf-8")
+        Reader(formed, guide_addresses(page)).follow(guide_steps(page))
         formed.open()
         formed.save()
         yield formed
     finally:
-        formed.power_off()
+        formed.close()

@@ -39,9 +39,8 @@ _QUIET_SOCKETS = (
     "fstrim.timer", "dpkg-db-backup.timer",
 )  # fmt: skip
 _MASKED = (
-    "systemd-networkd-wait-online.service", "e2scrub_reap.service", "systemd-binfmt.service",
-    "systemd-pstore.service", "modprobe@drm.service", "systemd-update-utmp.service",
-    "systemd-update-utmp-runlevel.service", "apparmor.service", "systemd-logind.service",
+    "e2scrub_reap.service", "systemd-binfmt.service", "systemd-pstore.service", "modprobe@drm.service",
+    "systemd-update-utmp.service", "systemd-update-utmp-runlevel.service", "apparmor.service", "systemd-logind.service",
 )  # fmt: skip
 _MODULES = ["virtio_pci", "virtio_blk", "virtio_scsi", "sd_mod", "ext4"]
 _EXCLUDES = ("/usr/share/doc/*", "/usr/share/man/*", "/usr/share/locale/*", "/usr/share/info/*")

@@ -22,6 +22,11 @@ class Repository:
         where = ["--bind", "10.77.0.1", "--directory", str(self._directory)]
         rack.start([sys.executable, "-m", "http.server", str(PORT), *where], rack.directory / "repository.log")
 
+    def offer(self, file: Path) -> str:
+        """Serve any file; its URL."""
+        shutil.copy(file, self._directory)
+        return f"http://10.77.0.1:{PORT}/{file.name}"
+
     def add(self, package: Path) -> None:
         """Offer a .deb; `apt-get update` on a node sees it."""
         shutil.copy(package, self._directory)

@@ -8,9 +8,10 @@ from pathlib import Path
 
 
 class Steps:
-    """In the order of their ends. A step that fails is listed, too."""
+    """In the order of their ends. A step that fails is listed, too. `file` has them for programs, always up to date."""
 
-    def __init__(self) -> None:
+    def __init__(self, file: Path) -> None:
+        self.file = file
         self.done: list[tuple[str, float]] = []
 
     @contextmanager
@@ -27,13 +28,10 @@ class Steps:
     def add(self, name: str, seconds: float) -> None:
         """A time that was measured elsewhere, as in an incident."""
         self.done.append((name, round(seconds, 1)))
+        self.file.parent.mkdir(parents=True, exist_ok=True)
+        rows = [{"step": name, "seconds": seconds} for name, seconds in self.done]
+        self.file.write_text(json.dumps(rows, indent=2) + "\n")
 
     def table(self) -> list[str]:
         """For people: seconds, then what took them."""
         return [f"{seconds:7.1f} s  {name}" for name, seconds in self.done]
-
-    def write(self, file: Path) -> None:
-        """For programs: a list of objects."""
-        file.parent.mkdir(parents=True, exist_ok=True)
-        rows = [{"step": name, "seconds": seconds} for name, seconds in self.done]
-        file.write_text(json.dumps(rows, indent=2) + "\n")

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.nodes.cluster import Cluster
+from tests.nodes.cluster import CLOUD_IMAGE, Cluster
 from tests.nodes.machine import Machine
 
 pytestmark = [pytest.mark.nodes, pytest.mark.nodes_core, pytest.mark.timeout(1200)]
@@ -52,10 +52,16 @@ def _milestones(incident: dict[str, Any], cut_at: datetime) -> Iterable[tuple[st
     return [*first.items(), ("all is done", last)]
 
 
+def test_the_guide_ends_with_a_healthy_cluster_and_a_vm(cluster: Cluster) -> None:
+    """docs/install.md was followed line by line: every command ended well."""
+    assert cluster.printed["node3", "holdfast cluster status"]
+    assert "hello" in cluster.printed["node1", f"cp {CLOUD_IMAGE} /srv/holdfast/shared/images/"]
+
+
 def test_the_vms_of_a_node_that_died_run_on_the_others(cluster: Cluster, six: dict[int, str], death: Death) -> None:
-    """There is no fence device: the passing of its watchdog's time is the proof. The guests' disks have the rest."""
+    """Its management controller reads off: the proof. The guests' disks have the rest."""
     assert len(death.lost) >= 2
-    assert death.incident["proof"]["method"] == "watchdog"
+    assert death.incident["proof"]["method"] == "power"
     cluster.writes_on(six)
     cluster.prove(six)
 

@@ -8,32 +8,31 @@ from typing import Any
 
 import pytest
 
-from tests.nodes.bmc import PASSWORD, USER, Bmc
-from tests.nodes.cluster import Cluster
+from tests.nodes.cluster import FORMED, Cluster
 from tests.nodes.machine import Machine, until
 from tests.nodes.resets import Resets
 
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900)]
 WATCHDOG_SECONDS = 10
+BARE = "bare"
 
 
-@pytest.fixture
-def restored(cluster: Cluster) -> Cluster:
-    """As it was when it was formed."""
+@pytest.fixture(scope="module")
+def bare(cluster: Cluster) -> Cluster:
+    """The formed cluster without fence devices, saved as `bare`: there, the watchdog must do."""
     cluster.load()
+    with cluster.steps.step("the fence devices are taken away"):
+        cluster.each(lambda machine: cluster.configure(machine, {"fence_devices": []}))
+        cluster.cloud.wait(cluster.is_whole, "the cluster without fence devices", 180)
+    cluster.save(BARE)
     return cluster
 
 
 @pytest.fixture
-def bmcs(restored: Cluster) -> None:
-    """Every node has a management controller, and every agent knows them."""
-    options = {"username": USER, "password": PASSWORD, "lanplus": "1", "cipher": "3"}
-    devices = [
-        {"node": m.name, "command": ["fence_ipmilan"], "options": {"ip": Bmc(restored.rack, m).address, **options}}
-        for m in restored.machines
-    ]
-    restored.each(lambda machine: restored.configure(machine, {"fence_devices": devices}))
-    restored.cloud.wait(restored.is_whole, "the cluster with fence devices", 180)
+def restored(bare: Cluster, request: pytest.FixtureRequest) -> Cluster:
+    """Bare, or as its parameter says."""
+    bare.load(getattr(request, "param", BARE))
+    return bare
 
 
 @pytest.fixture
@@ -67,7 +66,7 @@ def test_softdog_resets_a_node_that_is_cut_off_and_hangs(cluster: Cluster, victi
     cluster.prove(lost)
 
 
-@pytest.mark.usefixtures("bmcs")
+@pytest.mark.parametrize("restored", [FORMED], indirect=True)
 def test_a_management_controller_proves_by_power(cluster: Cluster, victim: Machine) -> None:
     """A cut-off node is switched off by its BMC, with `fence_ipmilan`; what is read afterwards is the proof."""
     lost = cluster.on(victim.name)

@@ -4,9 +4,9 @@ import tomllib
 
 import pytest
 
-from tests.nodes.cluster import PACKAGES
 from tests.nodes.errors import NodeError
 from tests.nodes.guide import GUIDE, PACKAGE, TOKEN, Step, guide_addresses, steps
+from tests.nodes.reader import token_in
 
 PAGE = GUIDE.read_text(encoding="utf-8")
 STEPS = steps(PAGE)
@@ -65,12 +65,18 @@ def test_what_it_writes_is_a_configuration() -> None:
     assert tables["pools"][0]["shared"] is True
 
 
-def test_the_node_tests_install_what_the_guide_installs() -> None:
-    words = _that_say("apt install")[0].text.split()
-    assert set(words) - {"apt", "install", PACKAGE} <= set(PACKAGES.split())
-
-
 def test_a_block_that_nobody_marked_is_an_error() -> None:
     page = PAGE.replace("<!-- on: node1 -->\n", "", 1)
     with pytest.raises(NodeError, match="no comment says where this is run: 'holdfast cluster init"):
         steps(page)
+
+
+def test_a_reader_finds_the_token_in_what_invite_prints() -> None:
+    said = [
+        "On the new node, within 30 minutes:\n",
+        "\n",
+        "  holdfast cluster join 10.0.0.11 --token hf-xyz --address IT\n",
+    ]
+    assert token_in(said) == "hf-xyz"
+    with pytest.raises(NodeError, match="no line to join with in 'refused"):
+        token_in(["refused\n"])

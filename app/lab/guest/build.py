@@ -75,9 +75,8 @@ def image(cache: Path) -> Path:
 
 def _build(directory: Path) -> None:
     with tempfile.TemporaryDirectory(prefix="holdfast-guest-") as scratch:
-        kernel_tree = _fetch_kernel(Path(scratch))
-        (vmlinuz,) = (kernel_tree / "boot").glob("vmlinuz-*")
-        (directory / "vmlinuz").write_bytes(unpacked(vmlinuz.read_bytes()))
+        kernel_tree = fetch_kernel(Path(scratch))
+        (directory / "vmlinuz").write_bytes(unpacked(kernel_of(kernel_tree).read_bytes()))
         _pack_initrd(Path(scratch) / "initrd", kernel_tree, directory / "initrd")
     with (directory / "disk.raw").open("wb") as disk:
         disk.truncate(DISK_MIB << 20)
@@ -110,7 +109,13 @@ def _run(argv: list[str], directory: Path) -> str:
     return done.stdout
 
 
-def _fetch_kernel(scratch: Path) -> Path:
+def kernel_of(tree: Path) -> Path:
+    """The bzImage in an unpacked kernel package."""
+    (vmlinuz,) = (tree / "boot").glob("vmlinuz-*")
+    return vmlinuz
+
+
+def fetch_kernel(scratch: Path) -> Path:
     """Download the package that the metapackage stands for and unpack it. Returns the tree."""
     depends = _run(["apt-cache", "depends", METAPACKAGE], scratch)
     found = re.search(r"Depends:\s*(linux-image-\S+-cloud-amd64)", depends)
