@@ -217,7 +217,7 @@ class Cluster:
     def create(self, names: list[str], timeout_seconds: float = 180) -> dict[int, str]:
         """VMs, wherever the product puts them. Name by id, once all are verified up.
 
-        As many at a time as there are nodes: an emulated core that starts two nested guests has no time for its database.
+        As many at a time as there are nodes: an emulated core that starts two guests has no time for its database.
         """
         ids: dict[int, str] = {}
         for first in range(0, len(names), len(self.machines)):

@@ -5,23 +5,11 @@ from pathlib import Path
 import pytest
 
 from tests.nodes.cluster import Cluster, apt_install, build_package, holdfast
-from tests.nodes.machine import Machine
 from tests.nodes.repository import package_version
+from tests.nodes.traces import traces
 
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(1200)]
 NEWER = "99.0.0"
-#: what the package or its commands bring onto a node; what other packages write about themselves is theirs
-_TRACES = (
-    "find / -xdev \\( -path /proc -o -path /sys -o -path /srv -o -path /var/lib/dpkg -o -path /var/lib/apt"
-    " -o -path /var/cache -o -path /var/log/apt -o -path /var/log/journal -o -path /etc/apt \\) -prune -o"
-    " \\( -iname '*holdfast*' -o -path '/etc/pki/*' -o -path '/etc/corosync/*' \\) -print",
-    "grep -rIl -i holdfast /etc --exclude-dir=apt",
-    "getent passwd holdfast; getent group holdfast",
-    "systemctl list-unit-files --no-legend 'holdfast*'; systemctl list-units --all --no-legend 'holdfast*'",
-    "ss -Hltnp | grep -e :8470 -e :8471; ss -Hlx | grep -i holdfast",
-    "ps -eo args | grep -i '[h]oldfast'",
-    "ls -d /dev/shm/*holdfast* /run/libvirt/qemu/hf-* /etc/libvirt/qemu/hf-* 2>/dev/null",
-)
 
 
 @pytest.fixture(scope="module")
@@ -29,11 +17,6 @@ def newer(cluster: Cluster) -> Path:
     """The same tree as a later version."""
     with cluster.steps.step("a newer package is built"):
         return build_package(cluster.rack.directory / "packages", NEWER)
-
-
-def traces(machine: Machine) -> list[str]:
-    """Every sign of the product on that node."""
-    return [line for command in _TRACES for line in machine.ssh(command, check=False).splitlines()]
 
 
 def test_a_node_is_drained_and_upgraded_and_takes_vms_again(cluster: Cluster, newer: Path) -> None:
@@ -48,7 +31,7 @@ def test_a_node_is_drained_and_upgraded_and_takes_vms_again(cluster: Cluster, ne
     cluster.writes_on(vms, migrated=vms)
     cluster.repository.add(newer)
     with cluster.steps.step(f"{machine.name} is upgraded"):
-        machine.ssh("apt-get update -qq")
+        cluster.repository.teach(machine)
         apt_install(machine, "holdfast")
         assert machine.ssh("dpkg-query -W -f '${Version}' holdfast") == package_version(newer)
         cluster.cloud.wait(cluster.is_whole, "the upgraded node to be well", 120)

@@ -1,18 +1,30 @@
 """The package on one real machine, before there is any cluster: what its installation changes at once."""
 
+import json
 from collections.abc import Iterator
 
 import pytest
 
-from tests.nodes.cluster import apt_install
+from app.lab.guest import build
+from app.lab.paths import CACHE as GUESTS
+from tests.nodes.bootable import bootable
+from tests.nodes.cluster import CLOUD_IMAGE, CONFIG, TICK_SECONDS, apt_install, holdfast
 from tests.nodes.image import node_image
-from tests.nodes.machine import Machine
+from tests.nodes.machine import Machine, until
 from tests.nodes.rack import Rack
 from tests.nodes.repository import Repository
 from tests.nodes.resets import Resets
 from tests.nodes.steps import Steps
+from tests.nodes.traces import traces
 
-pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.nodes, pytest.mark.nodes_core, pytest.mark.timeout(900)]
+LOCAL = "/srv/local"
+_POOL = f"""
+[[pools]]
+name = "local"
+driver = "file"
+options = {{ path = "{LOCAL}" }}
+"""
 #: sysctl.conf of the package says 3
 PANIC_SECONDS_MAX = 30
 
@@ -52,10 +64,30 @@ def test_a_panic_ends_in_a_reset_from_the_installation_on(machine: Machine, step
     assert machine.boot_id != booted
 
 
-def test_a_purge_leaves_nothing_behind(machine: Machine) -> None:
-    """No file, unit, user or process."""
-    machine.ssh("DEBIAN_FRONTEND=noninteractive apt-get purge -y -q holdfast", timeout_seconds=300)
-    left = "find /etc /usr /var/lib/holdfast /var/log /run -xdev -iname '*holdfast*' -not -path '*/apt/*' 2>/dev/null"
-    assert machine.ssh(left, check=False).split() == []
-    assert machine.ssh("getent passwd holdfast; systemctl list-unit-files --no-legend 'holdfast*'", check=False) == ""
-    assert machine.ssh("ps -eo args | grep -i '[h]oldfast'", check=False) == ""
+def test_a_cluster_of_one_runs_a_vm(machine: Machine, repository: Repository, steps: Steps) -> None:
+    """Corosync, the database, libvirt, agent and API as systemd's units; a nested guest under KVM boots from a disk."""
+    bootable(build.image(GUESTS), machine.directory / CLOUD_IMAGE, TICK_SECONDS)
+    url = repository.offer(machine.directory / CLOUD_IMAGE)
+    with steps.step("holdfast cluster init on one node"):
+        holdfast(machine, f"cluster init --address {machine.address}")
+    machine.ssh(f"mkdir -p {LOCAL}/images {LOCAL}/volumes && curl -sSfo {LOCAL}/images/{CLOUD_IMAGE} {url}")
+    machine.ssh(f"cat >> {CONFIG} && systemctl restart holdfast-agent", stdin=_POOL.encode())
+    token = json.loads(machine.ssh("cat /etc/holdfast/first-tokens.json"))["admin_token"]
+    with steps.step("a VM is created and verified up on one node"):
+        for words in (
+            f"image add debian-12 --pool local --path {CLOUD_IMAGE} --disk-gib 1",
+            "plan add small --cores 1 --memory-mib 128 --disk-gib 1",
+            "vm create hello --plan small --image debian-12 --project default --wait",
+        ):
+            machine.ssh(f"HOLDFAST_TOKEN={token} holdfast {words}")
+    assert machine.ssh("virsh list --state-running --name").split() != []
+    machine.ssh(f"HOLDFAST_TOKEN={token} holdfast vm delete hello --project default --wait")
+    until(lambda: machine.ssh("virsh list --all --name").split() == [], "the VM to be gone", 60)
+
+
+def test_a_purge_leaves_nothing_behind(machine: Machine, steps: Steps) -> None:
+    """No file, unit, user, process or socket, though it was a cluster."""
+    assert len(traces(machine)) > 20
+    with steps.step("purge on one node"):
+        machine.ssh("DEBIAN_FRONTEND=noninteractive apt-get purge -y -q holdfast", timeout_seconds=300)
+    assert traces(machine) == []

@@ -10,7 +10,7 @@ import pytest
 from tests.nodes.cluster import CLOUD_IMAGE, Cluster
 from tests.nodes.machine import Machine
 
-pytestmark = [pytest.mark.nodes, pytest.mark.nodes_core, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.nodes, pytest.mark.timeout(1800)]
 
 
 @dataclass(frozen=True)
