@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING
 
 from app.config import Config
@@ -19,6 +20,7 @@ def build_store(config: Config) -> SqlStore:
     """See `app.bootstrap`."""
     from app.bootstrap import state
 
+    _log_to_stderr()
     return state.build_store(config)
 
 
@@ -26,6 +28,7 @@ def build_membership(config: Config, *, agent: bool) -> Membership:
     """See `app.bootstrap`."""
     from app.bootstrap import parts
 
+    _log_to_stderr()
     return parts.build_membership(config, agent=agent)
 
 
@@ -48,3 +51,10 @@ def first_tokens(config: Config) -> dict[str, str]:
     from app.bootstrap import state
 
     return state.first_tokens(config)
+
+
+def _log_to_stderr() -> None:
+    """What a command prints is its answer, for programs, too: what the parts log does not belong into it."""
+    import structlog
+
+    structlog.configure(logger_factory=lambda *_: structlog.PrintLogger(sys.stderr))

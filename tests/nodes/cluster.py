@@ -112,14 +112,7 @@ class Cluster:
             self.each(lambda machine: self._prepare(machine, urls[machine.name]))
 
     def _prepare(self, machine: Machine, urls: Iterable[str]) -> None:
-        machine.put("/etc/chrony/sources.d/rack.sources", f"server {SERVER} iburst minpoll 2 maxpoll 4\n".encode())
-        machine.put("/etc/chrony/conf.d/rack.conf", b"makestep 0.1 -1\n")
-        machine.put(f"{UNITS}/holdfast-agent.service.d/rack.conf", f"{_SLOW}WatchdogSec={PATIENCE_SECONDS}\n".encode())
-        machine.put(f"{UNITS}/holdfast-api.service.d/rack.conf", _SLOW.encode())
-        machine.put("/etc/mysql/mariadb.conf.d/60-rack.cnf", _DATABASE.encode())
-        machine.put("/etc/dpkg/dpkg.cfg.d/rack", b"force-unsafe-io\n")
-        machine.put("/etc/apt/apt.conf.d/rack", b'APT::Get::Assume-Yes "true";\n')
-        machine.ssh("systemctl restart chrony")
+        rack_settings(machine)
         self.shared.mount(machine)
         for url in urls:
             machine.ssh(f"curl -sSfO {url}")
@@ -294,6 +287,18 @@ def at_once(work: Callable[[T], object], things: Iterable[T]) -> None:
     """Each in a thread of its own; the first error is raised when all are done."""
     with ThreadPoolExecutor() as pool:
         list(pool.map(work, things))
+
+
+def rack_settings(machine: Machine) -> None:
+    """Its clock, and patience with emulated cores."""
+    machine.put("/etc/chrony/sources.d/rack.sources", f"server {SERVER} iburst minpoll 2 maxpoll 4\n".encode())
+    machine.put("/etc/chrony/conf.d/rack.conf", b"makestep 0.1 -1\n")
+    machine.put(f"{UNITS}/holdfast-agent.service.d/rack.conf", f"{_SLOW}WatchdogSec={PATIENCE_SECONDS}\n".encode())
+    machine.put(f"{UNITS}/holdfast-api.service.d/rack.conf", _SLOW.encode())
+    machine.put("/etc/mysql/mariadb.conf.d/60-rack.cnf", _DATABASE.encode())
+    machine.put("/etc/dpkg/dpkg.cfg.d/rack", b"force-unsafe-io\n")
+    machine.put("/etc/apt/apt.conf.d/rack", b'APT::Get::Assume-Yes "true";\n')
+    machine.ssh("systemctl restart chrony")
 
 
 def apt_install(machine: Machine, packages: str) -> None:

@@ -8,7 +8,7 @@ import pytest
 from app.lab.guest import build
 from app.lab.paths import CACHE as GUESTS
 from tests.nodes.bootable import bootable
-from tests.nodes.cluster import CLOUD_IMAGE, CONFIG, TICK_SECONDS, apt_install, holdfast
+from tests.nodes.cluster import CLOUD_IMAGE, CONFIG, TICK_SECONDS, apt_install, holdfast, rack_settings
 from tests.nodes.image import node_image
 from tests.nodes.machine import Machine, until
 from tests.nodes.rack import Rack
@@ -37,6 +37,7 @@ def machine(rack: Rack, repository: Repository, steps: Steps) -> Iterator[Machin
         with steps.step("one node boots"):
             made.power_on()
             made.wait_for_ssh()
+        rack_settings(made)
         repository.teach(made)
         with steps.step("apt install on one node"):
             apt_install(made, "holdfast")

@@ -59,9 +59,12 @@ def test_the_guide_ends_with_a_healthy_cluster_and_a_vm(cluster: Cluster) -> Non
 
 
 def test_the_vms_of_a_node_that_died_run_on_the_others(cluster: Cluster, six: dict[int, str], death: Death) -> None:
-    """Its management controller reads off: the proof. The guests' disks have the rest."""
+    """Its controller reads off, or its watchdog's time has passed: under emulation a fence agent is not faster.
+
+    The guests' disks prove the rest.
+    """
     assert len(death.lost) >= 2
-    assert death.incident["proof"]["method"] == "power"
+    assert death.incident["proof"]["method"] in ("power", "watchdog")
     cluster.writes_on(six)
     cluster.prove(six)
 

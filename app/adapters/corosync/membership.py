@@ -150,7 +150,8 @@ class CorosyncMembership:
             self._waiting.popleft()
 
     def _connected(self) -> None:
-        log.info("corosync: connected", agent=self._agent)
+        if self._agent:  # else the API, and commands: they say what they have to say
+            log.info("corosync: connected")
         self._lost_reported = False
         self._last_error = ""
 
