@@ -100,7 +100,7 @@ def without_member(layout: Layout, name: str) -> Layout:
     if not rest:
         raise Conflict(f"{name} is the last node: to end the cluster purge the package instead")
     if gone.database and not any(m.database for m in rest):
-        raise Conflict(f"{name} is the only node that holds the database")
+        raise Conflict(f"{name} is the only node that holds the database: let another one join first")
     return replace(layout, version=layout.version + 1, members=rest)
 
 

@@ -14,7 +14,7 @@ from app.adapters.cluster_files.follow_layout import FollowLayout
 from app.config import Config
 from app.domain.errors import Conflict
 from app.domain.events import MembershipChanged
-from app.domain.layout import Layout
+from app.domain.layout import Layout, without_member
 from app.domain.node import NodeRole
 from app.ports.membership import MembershipEvent
 from app.services.change_layout import admit_member, current_layout, forget_member, may_go
@@ -90,6 +90,8 @@ def leave_steps(config: Config, machine: Machine, *, force: bool = False) -> Ite
         for path in (
             places.COROSYNC, places.COROSYNC_KEY, places.COROSYNC_UNIT, places.GALERA, places.DATABASE_PKI,
             places.DATABASE_UNIT, places.HOLDFAST,
+            # A server that is given away must not take the customers' names along: the others have the state.
+            *places.DATABASE_COPY,
         ):  # fmt: skip
             machine.remove(path)
         return "VMs' volumes and logs stay"
@@ -116,9 +118,7 @@ def _no_vms(config: Config, *, force: bool) -> str:
         store.close()
     if vms:
         raise Conflict(f"{len(vms)} VM(s) are on this node, {vms[0].name} among them: move or stop them first")
-    own = layout.member(config.node.name)
-    if own and own.database and len(layout.database_members) == 1 and len(layout.members) > 1:
-        raise Conflict("this node is the only one that holds the database: let another one join first")
+    without_member(layout, config.node.name)
     return ""
 
 

@@ -19,6 +19,8 @@ DATABASE_PKI = Path("/etc/mysql/holdfast")
 COROSYNC = Path("/etc/corosync/corosync.conf")
 COROSYNC_KEY = Path("/etc/corosync/authkey")
 GALERA = Path("/etc/mysql/mariadb.conf.d/90-holdfast.cnf")
+#: this member's copy of the state, its latest changes, and its word that it has both: without it, all is fetched again
+DATABASE_COPY = tuple(Path("/var/lib/mysql") / name for name in ("holdfast", "galera.cache", "grastate.dat"))
 #: where libvirt and QEMU look without any setting
 LIBVIRT_PKI = Path("/etc/pki")
 #: what the distribution's units lack here: they wait for the network, and are started again
