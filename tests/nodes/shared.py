@@ -11,8 +11,9 @@ POOL = Path("/srv/holdfast/shared")
 SERVER = "10.77.1.1"
 IQN = "iqn.2026-01.example.holdfast.rack:lun"
 _NFS_PORT, _ISCSI_PORT = 2049, 3260
-#: how long a client that is gone keeps its locks: a volume of a dead node cannot be opened before
-LEASE_SECONDS = 10
+#: How long a client that is gone keeps its locks: a volume of a dead node cannot be opened before. With 10 an emulated
+#: client once renewed too late, and its guest had I/O errors until QEMU was started anew.
+LEASE_SECONDS = 20
 _GANESHA = """NFS_CORE_PARAM {{ Protocols = 4; NFS_Port = {port}; Bind_addr = {address}; Enable_NLM = false;
   Enable_RQUOTA = false; Plugins_Dir = {plugins}; }}
 NFSV4 {{ Lease_Lifetime = {lease}; Grace_Period = {lease}; Graceless = true; Minor_Versions = 1, 2;
