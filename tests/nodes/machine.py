@@ -86,7 +86,7 @@ class Machine:
         pid = self._pid()
         if pid is not None and self.is_on:
             signal_pid(pid, signal.SIGKILL)
-            until(lambda: not Path(f"/proc/{pid}").exists(), f"{self.name} to be off", 20)
+            until(lambda: not self.is_on, f"{self.name} to be off", 20)
         self._pid_file.unlink(missing_ok=True)
 
     def stall(self, *, on: bool) -> None:

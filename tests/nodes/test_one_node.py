@@ -9,6 +9,7 @@ from app.lab.guest import build
 from app.lab.paths import CACHE as GUESTS
 from tests.nodes.bootable import bootable
 from tests.nodes.cluster import CLOUD_IMAGE, CONFIG, TICK_SECONDS, apt_install, holdfast, rack_settings
+from tests.nodes.errors import NodeError
 from tests.nodes.image import node_image
 from tests.nodes.machine import Machine, until
 from tests.nodes.rack import Rack
@@ -70,7 +71,10 @@ def test_a_cluster_of_one_runs_a_vm(machine: Machine, repository: Repository, st
     bootable(build.image(GUESTS), machine.directory / CLOUD_IMAGE, TICK_SECONDS)
     url = repository.offer(machine.directory / CLOUD_IMAGE)
     with steps.step("holdfast cluster init on one node"):
-        holdfast(machine, f"cluster init --address {machine.address}")
+        try:
+            holdfast(machine, f"cluster init --address {machine.address}")
+        except NodeError as error:
+            raise NodeError(f"{error}\n{machine.ssh('journalctl -b -u mariadb --no-pager | tail -n 40')}") from error
     machine.ssh(f"mkdir -p {LOCAL}/images {LOCAL}/volumes && curl -sSfo {LOCAL}/images/{CLOUD_IMAGE} {url}")
     machine.ssh(f"cat >> {CONFIG} && systemctl restart holdfast-agent", stdin=_POOL.encode())
     token = json.loads(machine.ssh("cat /etc/holdfast/first-tokens.json"))["admin_token"]
