@@ -118,7 +118,7 @@ def _no_vms(config: Config, *, force: bool) -> str:
         store.close()
     if vms:
         raise Conflict(f"{len(vms)} VM(s) are on this node, {vms[0].name} among them: move or stop them first")
-    without_member(layout, config.node.name)
+    without_member(layout, config.node.name)  # its refusals, before anything is stopped
     return ""
 
 

@@ -5,8 +5,9 @@ import shutil
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Callable, Container, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
@@ -289,6 +290,15 @@ def at_once(work: Callable[[T], object], things: Iterable[T]) -> None:
         list(pool.map(work, things))
 
 
+def first_times(incident: Mapping[str, Any]) -> dict[str, datetime]:
+    """When each kind of step came first."""
+    first: dict[str, datetime] = {}
+    for step in incident["steps"]:
+        at = datetime.fromisoformat(step["at"])
+        first[step["what"]] = min(at, first.get(step["what"], at))
+    return first
+
+
 def rack_settings(machine: Machine) -> None:
     """Its clock, and patience with emulated cores."""
     machine.put("/etc/chrony/sources.d/rack.sources", f"server {SERVER} iburst minpoll 2 maxpoll 4\n".encode())
@@ -299,6 +309,11 @@ def rack_settings(machine: Machine) -> None:
     machine.put("/etc/dpkg/dpkg.cfg.d/rack", b"force-unsafe-io\n")
     machine.put("/etc/apt/apt.conf.d/rack", b'APT::Get::Assume-Yes "true";\n')
     machine.ssh("systemctl restart chrony")
+
+
+def take_unit_settings_back(machine: Machine) -> None:
+    """Those of `rack_settings` that bear the product's name, before somebody looks what a purge left."""
+    machine.ssh(f"rm {UNITS}/holdfast-*.service.d/rack.conf && rmdir {UNITS}/holdfast-*.service.d")
 
 
 def apt_install(machine: Machine, packages: str) -> None:

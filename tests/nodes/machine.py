@@ -52,8 +52,8 @@ class Machine:
     30 % of a core of the host, with two 42 %).
     """
 
-    def __init__(self, rack: Rack, image: NodeImage, number: int, *, memory_mib: int = 2048, cores: int = 1) -> None:
-        self.rack, self.image, self.number, self.memory_mib, self.cores = rack, image, number, memory_mib, cores
+    def __init__(self, rack: Rack, image: NodeImage, number: int, *, memory_mib: int = 2048) -> None:
+        self.rack, self.image, self.number, self.memory_mib = rack, image, number, memory_mib
         self.name = f"node{number}"
         self.address = f"10.77.0.{10 + number}"
         self.storage_address = f"10.77.1.{10 + number}"
@@ -220,7 +220,7 @@ class Machine:
             addresses += f" ip=10.77.{b}.{10 + n}::{gateway}:255.255.255.0::eth{b}:off"
         words = [
             "qemu-system-x86_64", "-name", self.name, "-M", "q35", "-accel", "tcg,thread=multi,tb-size=256",
-            "-cpu", CPU, "-smp", str(self.cores), "-m", str(self.memory_mib),
+            "-cpu", CPU, "-smp", "1", "-m", str(self.memory_mib),
             "-nodefaults", "-display", "none", "-no-user-config",
             "-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd),
             "-append", _APPEND.format(name=self.name, unwanted=",".join(_UNWANTED)) + addresses,

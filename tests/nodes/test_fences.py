@@ -1,14 +1,11 @@
 """How a lost node is proven dead, on real kernels and a real watchdog; and that one not quite dead writes nothing.
 
-Each test begins with the formed cluster, as it was saved, and a VM on one node.
+Each test begins with the formed cluster, as it was saved, and three VMs on one node.
 """
-
-from datetime import datetime
-from typing import Any
 
 import pytest
 
-from tests.nodes.cluster import FORMED, Cluster
+from tests.nodes.cluster import FORMED, Cluster, first_times
 from tests.nodes.machine import Machine, until
 from tests.nodes.resets import Resets
 
@@ -43,16 +40,11 @@ def restored(bare: Cluster, request: pytest.FixtureRequest) -> Cluster:
 
 @pytest.fixture
 def victim(restored: Cluster) -> Machine:
-    """`node3`, with a VM that writes."""
+    """`node3`, with three VMs that write."""
     machine = restored.machines[-1]
-    with restored.steps.step(f"a VM on {machine.name}"):
-        restored.create_on(machine.name, ["a"])
+    with restored.steps.step(f"three VMs on {machine.name}"):
+        restored.create_on(machine.name, ["a", "b", "c"])
     return machine
-
-
-def at(incident: dict[str, Any], what: str) -> datetime:
-    """When that step came first."""
-    return min(datetime.fromisoformat(step["at"]) for step in incident["steps"] if step["what"] == what)
 
 
 def test_softdog_resets_a_node_that_is_cut_off_and_hangs(cluster: Cluster, victim: Machine) -> None:
@@ -65,7 +57,7 @@ def test_softdog_resets_a_node_that_is_cut_off_and_hangs(cluster: Cluster, victi
         reset_at = resets.wait(3 * WATCHDOG_SECONDS)
         incident = cluster.recovered(victim.name, lost)
     assert incident["proof"]["method"] == "watchdog"
-    assert reset_at < at(incident, "fenced"), "the others did not wait for the watchdog"
+    assert reset_at < first_times(incident)["fenced"], "the others did not wait for the watchdog"
     cluster.rack.plug_all(victim.number)
     back(cluster, victim)
     cluster.writes_on(lost)

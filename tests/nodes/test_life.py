@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.nodes.cluster import Cluster, apt_install, build_package, holdfast
+from tests.nodes.cluster import Cluster, apt_install, build_package, holdfast, take_unit_settings_back
 from tests.nodes.repository import package_version
 from tests.nodes.traces import traces
 
@@ -47,6 +47,7 @@ def test_a_purge_leaves_nothing_behind(cluster: Cluster) -> None:
     cluster.load()
     machine = cluster.machines[-1]
     assert len(traces(machine)) > 20
+    take_unit_settings_back(machine)
     with cluster.steps.step(f"{machine.name} leaves and is purged"):
         holdfast(machine, "cluster leave")
         machine.ssh("DEBIAN_FRONTEND=noninteractive apt-get purge -y -q holdfast", timeout_seconds=300)

@@ -8,7 +8,15 @@ import pytest
 from app.lab.guest import build
 from app.lab.paths import CACHE as GUESTS
 from tests.nodes.bootable import bootable
-from tests.nodes.cluster import CLOUD_IMAGE, CONFIG, TICK_SECONDS, apt_install, holdfast, rack_settings
+from tests.nodes.cluster import (
+    CLOUD_IMAGE,
+    CONFIG,
+    TICK_SECONDS,
+    apt_install,
+    holdfast,
+    rack_settings,
+    take_unit_settings_back,
+)
 from tests.nodes.errors import NodeError
 from tests.nodes.image import node_image
 from tests.nodes.machine import Machine, until
@@ -93,6 +101,7 @@ def test_a_cluster_of_one_runs_a_vm(machine: Machine, repository: Repository, st
 def test_a_purge_leaves_nothing_behind(machine: Machine, steps: Steps) -> None:
     """No file, unit, user, process or socket, though it was a cluster. Only the state itself: nobody else has it."""
     assert len(traces(machine)) > 20
+    take_unit_settings_back(machine)
     with steps.step("purge on one node"):
         machine.ssh("DEBIAN_FRONTEND=noninteractive apt-get purge -y -q holdfast", timeout_seconds=300)
     assert traces(machine) == [DATABASE]
