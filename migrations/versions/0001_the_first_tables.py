@@ -18,6 +18,16 @@ phase = "expand"
 
 
 def upgrade() -> None:
+    _what_was_asked_and_done()
+    _deliveries()
+    _coordination()
+    _servers()
+    _offers_and_owners()
+    _machines()
+    _settings()
+
+
+def _what_was_asked_and_done() -> None:
     op.create_table(
         "actions",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -36,7 +46,6 @@ def upgrade() -> None:
     with op.batch_alter_table("actions", schema=None) as batch_op:
         batch_op.create_index("actions_project", ["project_id"], unique=False)
         batch_op.create_index("actions_vm", ["vm_id", "status"], unique=False)
-
     op.create_table(
         "audit",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -48,27 +57,6 @@ def upgrade() -> None:
         sa.Column("status_code", sa.Integer(), nullable=False),
         sa.Column("correlation_id", sa.String(255), nullable=False),
         sa.Column("details", sa.JSON(), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
-        **TABLE,
-    )
-    op.create_table(
-        "endpoints",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("url", TEXT, nullable=False),
-        sa.Column("secret", sa.String(255), nullable=False),
-        sa.Column("project_id", sa.Integer(), nullable=True),
-        sa.Column("events", sa.JSON(), nullable=False),
-        sa.Column("disabled", sa.Boolean(), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
-        **TABLE,
-    )
-    op.create_table(
-        "epochs",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("epoch", sa.Integer(), nullable=False),
-        sa.Column("holder", sa.String(255), nullable=False),
-        sa.Column("since", TIME, nullable=True),
-        sa.Column("writes", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
         **TABLE,
     )
@@ -85,7 +73,6 @@ def upgrade() -> None:
     )
     with op.batch_alter_table("events", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_events_kind"), ["kind"], unique=False)
-
     op.create_table(
         "idempotency",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -99,24 +86,53 @@ def upgrade() -> None:
         sa.UniqueConstraint("project_id", "key", name="idempotency_key"),
         **TABLE,
     )
+
+
+def _deliveries() -> None:
     op.create_table(
-        "images",
+        "endpoints",
         sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(255), nullable=False),
-        sa.Column("pool", sa.String(255), nullable=False),
-        sa.Column("path", TEXT, nullable=False),
-        sa.Column("disk_gib", sa.Integer(), nullable=False),
-        sa.Column("created", TIME, nullable=False),
-        sa.Column("kernel", TEXT, nullable=False),
-        sa.Column("initrd", TEXT, nullable=False),
-        sa.Column("cmdline", TEXT, nullable=False),
-        sa.Column("memory_min_mib", sa.Integer(), nullable=False),
-        sa.Column("os_flavor", sa.String(255), nullable=False),
-        sa.Column("os_version", sa.String(255), nullable=False),
+        sa.Column("url", TEXT, nullable=False),
+        sa.Column("secret", sa.String(255), nullable=False),
+        sa.Column("project_id", sa.Integer(), nullable=True),
+        sa.Column("events", sa.JSON(), nullable=False),
+        sa.Column("disabled", sa.Boolean(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("name", name="images_name"),
         **TABLE,
     )
+    op.create_table(
+        "outbox",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("endpoint_id", sa.Integer(), nullable=False),
+        sa.Column("webhook_id", sa.String(255), nullable=False),
+        sa.Column("kind", sa.String(255), nullable=False),
+        sa.Column("body", TEXT, nullable=False),
+        sa.Column("created", TIME, nullable=False),
+        sa.Column("attempts", sa.Integer(), nullable=False),
+        sa.Column("next_try", TIME, nullable=True),
+        sa.Column("delivered_at", TIME, nullable=True),
+        sa.Column("last_error", TEXT, nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("endpoint_id", "webhook_id", name="outbox_webhook_id"),
+        **TABLE,
+    )
+    with op.batch_alter_table("outbox", schema=None) as batch_op:
+        batch_op.create_index("outbox_due", ["delivered_at", "next_try"], unique=False)
+
+
+def _coordination() -> None:
+    op.create_table(
+        "epochs",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("epoch", sa.Integer(), nullable=False),
+        sa.Column("holder", sa.String(255), nullable=False),
+        sa.Column("since", TIME, nullable=True),
+        sa.Column("writes", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        **TABLE,
+    )
+    # The row that makes a coordinator: there from the start, so that two first campaigns collide on it.
+    op.execute("INSERT INTO epochs (id, epoch, holder, writes) VALUES (1, 0, '', 0)")
     op.create_table(
         "incidents",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -134,7 +150,41 @@ def upgrade() -> None:
     with op.batch_alter_table("incidents", schema=None) as batch_op:
         batch_op.create_index(batch_op.f("ix_incidents_node"), ["node"], unique=False)
         batch_op.create_index(batch_op.f("ix_incidents_phase"), ["phase"], unique=False)
+    op.create_table(
+        "layouts",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("version", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("token_milliseconds", sa.Integer(), nullable=False),
+        sa.Column("members", sa.JSON(), nullable=False),
+        sa.Column("next_id", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        **TABLE,
+    )
+    op.create_table(
+        "rollings",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("state", sa.String(255), nullable=False),
+        sa.Column("pending", sa.JSON(), nullable=False),
+        sa.Column("rebooted", sa.JSON(), nullable=False),
+        sa.Column("node", sa.String(255), nullable=False),
+        sa.Column("step", sa.String(255), nullable=False),
+        sa.Column("boot_id", sa.String(255), nullable=False),
+        sa.Column("started", TIME, nullable=True),
+        sa.Column("since", TIME, nullable=True),
+        sa.Column("forced", sa.Boolean(), nullable=False),
+        sa.Column("said", TEXT, nullable=False),
+        sa.Column("turns", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        **TABLE,
+    )
+    # One row as well: two that begin a rolling reboot at the same time collide on it.
+    first_run = "'none', '[]', '[]', '', 'draining', '', 0, '', 0"
+    columns = "id, state, pending, rebooted, node, step, boot_id, forced, said, turns"
+    op.execute(f"INSERT INTO rollings ({columns}) VALUES (1, {first_run})")  # noqa: S608  constants
 
+
+def _servers() -> None:
     op.create_table(
         "nodes",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -165,25 +215,6 @@ def upgrade() -> None:
         **TABLE,
     )
     op.create_table(
-        "outbox",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("endpoint_id", sa.Integer(), nullable=False),
-        sa.Column("webhook_id", sa.String(255), nullable=False),
-        sa.Column("kind", sa.String(255), nullable=False),
-        sa.Column("body", TEXT, nullable=False),
-        sa.Column("created", TIME, nullable=False),
-        sa.Column("attempts", sa.Integer(), nullable=False),
-        sa.Column("next_try", TIME, nullable=True),
-        sa.Column("delivered_at", TIME, nullable=True),
-        sa.Column("last_error", TEXT, nullable=False),
-        sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("endpoint_id", "webhook_id", name="outbox_webhook_id"),
-        **TABLE,
-    )
-    with op.batch_alter_table("outbox", schema=None) as batch_op:
-        batch_op.create_index("outbox_due", ["delivered_at", "next_try"], unique=False)
-
-    op.create_table(
         "paths",
         sa.Column("id", sa.Integer(), nullable=False),
         sa.Column("node", sa.String(255), nullable=False),
@@ -196,6 +227,27 @@ def upgrade() -> None:
         sa.Column("latency_ms", sa.Double(), nullable=True),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("node", "target", "name", name="paths_name"),
+        **TABLE,
+    )
+
+
+def _offers_and_owners() -> None:
+    op.create_table(
+        "images",
+        sa.Column("id", sa.Integer(), nullable=False),
+        sa.Column("name", sa.String(255), nullable=False),
+        sa.Column("pool", sa.String(255), nullable=False),
+        sa.Column("path", TEXT, nullable=False),
+        sa.Column("disk_gib", sa.Integer(), nullable=False),
+        sa.Column("created", TIME, nullable=False),
+        sa.Column("kernel", TEXT, nullable=False),
+        sa.Column("initrd", TEXT, nullable=False),
+        sa.Column("cmdline", TEXT, nullable=False),
+        sa.Column("memory_min_mib", sa.Integer(), nullable=False),
+        sa.Column("os_flavor", sa.String(255), nullable=False),
+        sa.Column("os_version", sa.String(255), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("name", name="images_name"),
         **TABLE,
     )
     op.create_table(
@@ -232,6 +284,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("sha256", name="tokens_sha256"),
         **TABLE,
     )
+
+
+def _machines() -> None:
     op.create_table(
         "vms",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -293,6 +348,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("project_id", "name", name="placement_groups_name"),
         **TABLE,
     )
+
+
+def _settings() -> None:
     settings = op.create_table(
         "settings",
         sa.Column("id", sa.Integer(), nullable=False),
@@ -316,38 +374,6 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         **TABLE,
     )
-    op.create_table(
-        "layouts",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("version", sa.Integer(), nullable=False),
-        sa.Column("name", sa.String(255), nullable=False),
-        sa.Column("token_milliseconds", sa.Integer(), nullable=False),
-        sa.Column("members", sa.JSON(), nullable=False),
-        sa.Column("next_id", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
-        **TABLE,
-    )
-    op.create_table(
-        "rollings",
-        sa.Column("id", sa.Integer(), nullable=False),
-        sa.Column("state", sa.String(255), nullable=False),
-        sa.Column("pending", sa.JSON(), nullable=False),
-        sa.Column("rebooted", sa.JSON(), nullable=False),
-        sa.Column("node", sa.String(255), nullable=False),
-        sa.Column("step", sa.String(255), nullable=False),
-        sa.Column("boot_id", sa.String(255), nullable=False),
-        sa.Column("started", TIME, nullable=True),
-        sa.Column("since", TIME, nullable=True),
-        sa.Column("forced", sa.Boolean(), nullable=False),
-        sa.Column("said", TEXT, nullable=False),
-        sa.Column("turns", sa.Integer(), nullable=False),
-        sa.PrimaryKeyConstraint("id"),
-        **TABLE,
-    )
-    # One row as well: two that begin a rolling reboot at the same time collide on it.
-    first_run = "'none', '[]', '[]', '', 'draining', '', 0, '', 0"
-    columns = "id, state, pending, rebooted, node, step, boot_id, forced, said, turns"
-    op.execute(f"INSERT INTO rollings ({columns}) VALUES (1, {first_run})")  # noqa: S608  constants
     # One row, there from the start: what operators change they change in it.
     first = {
         "id": 1, "armed": True, "disarmed_by": "", "disarmed_reason": "", "strategy": "fewest-vms", "guarantee": 0,
@@ -356,8 +382,6 @@ def upgrade() -> None:
         "migrations_per_node_max": 1, "starts_max": 0, "rebalance": False,
     }  # fmt: skip
     op.bulk_insert(settings, [first])
-    # The row that makes a coordinator: there from the start, so that two first campaigns collide on it.
-    op.execute("INSERT INTO epochs (id, epoch, holder, writes) VALUES (1, 0, '', 0)")
 
 
 def downgrade() -> None:
