@@ -385,40 +385,9 @@ def _settings() -> None:
 
 
 def downgrade() -> None:
-    op.drop_table("rollings")
-    op.drop_table("layouts")
-    op.drop_table("settings")
-    op.drop_table("placement_groups")
-    with op.batch_alter_table("vms", schema=None) as batch_op:
-        batch_op.drop_index("vms_node")
-        batch_op.drop_index(batch_op.f("ix_vms_incident_id"))
-
-    op.drop_table("vms")
-    op.drop_table("tokens")
-    op.drop_table("projects")
-    op.drop_table("plans")
-    op.drop_table("paths")
-    with op.batch_alter_table("outbox", schema=None) as batch_op:
-        batch_op.drop_index("outbox_due")
-
-    op.drop_table("outbox")
-    op.drop_table("nodes")
-    with op.batch_alter_table("incidents", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_incidents_phase"))
-        batch_op.drop_index(batch_op.f("ix_incidents_node"))
-
-    op.drop_table("incidents")
-    op.drop_table("images")
-    op.drop_table("idempotency")
-    with op.batch_alter_table("events", schema=None) as batch_op:
-        batch_op.drop_index(batch_op.f("ix_events_kind"))
-
-    op.drop_table("events")
-    op.drop_table("epochs")
-    op.drop_table("endpoints")
-    op.drop_table("audit")
-    with op.batch_alter_table("actions", schema=None) as batch_op:
-        batch_op.drop_index("actions_vm")
-        batch_op.drop_index("actions_project")
-
-    op.drop_table("actions")
+    for table in (
+        "rollings", "layouts", "settings", "placement_groups", "vms", "tokens", "projects", "plans", "paths",
+        "outbox", "nodes", "incidents", "images", "idempotency", "events", "epochs", "endpoints", "audit",
+        "actions",
+    ):  # fmt: skip
+        op.drop_table(table)  # and its indexes
