@@ -50,7 +50,7 @@ from app.plugin_api.drivers import NetworkContext
 from app.plugin_api.registry import Registry
 from app.ports.billing import Delivery
 from app.ports.fencing import FenceMethods
-from app.ports.hypervisor import Hypervisor
+from app.ports.hypervisor import Hypervisor, HypervisorError
 from app.ports.storage_fence import StorageFence
 from app.ports.store import Store
 from app.services.deliver_outbox import deliver_due
@@ -61,6 +61,8 @@ log = structlog.get_logger(__name__)
 
 #: how often the agent writes its metrics
 METRICS_SECONDS = 5.0
+#: how often libvirt is made to look at QEMU, which may have been upgraded; nothing but a look when it was not
+QEMU_SECONDS = 3600.0
 
 
 class LayoutFollower:
@@ -91,6 +93,19 @@ def build_metrics(config: Config, hypervisor: Hypervisor, watchdog: MeasuredWatc
     """What this node's agent measures, for this node's API to tell."""
     sources = [watchdog.metrics] + ([hypervisor.metrics] if isinstance(hypervisor, LibvirtHypervisor) else [])
     return AgentFile(Path(config.state_dir) / AGENT_METRICS, sources)
+
+
+def build_qemu_learning(hypervisor: Hypervisor) -> Periodic:
+    """libvirt knows this node's QEMU before a VM is to start here."""
+
+    def learn() -> None:
+        if isinstance(hypervisor, LibvirtHypervisor):
+            try:
+                hypervisor.learn_qemu()
+            except HypervisorError as error:
+                log.warning("libvirt does not know this node's QEMU yet", error=str(error))
+
+    return Periodic("qemu", QEMU_SECONDS, learn, first_seconds=1.0)
 
 
 def node_facts(config: Config, watchdog_seconds: float | None) -> NodeFacts:
@@ -149,6 +164,7 @@ class AgentProcess:
             build_rehearsal(config, fence_methods, storage_fences, self._store, self._clock),
             Periodic("paths", 0.5, PathReporter(config.node.name, self._store, self._clock, self._watches)),
             Periodic("metrics", METRICS_SECONDS, build_metrics(config, self._hypervisor, self._watchdog)),
+            build_qemu_learning(self._hypervisor),
             Periodic("reminder", 30.0, lambda: self._remind(config.notify.disarmed_seconds)),
             Periodic("deliveries", 0.5, lambda: self._deliver(delivery, config.webhooks.delays_seconds)),
         )

@@ -212,6 +212,15 @@ class LibvirtHypervisor:
         """Also called when libvirtd goes and when it is back: both are reasons to list again."""
         self._watcher.start(self._eyes, changed)
 
+    def learn_qemu(self) -> None:
+        """Have libvirt know what the installed QEMU can do: it starts it for that, once, and remembers it.
+
+        Else the first VM that starts here waits for it (1 to 2 s): on a spare node, in the midst of a recovery.
+        """
+        if self._driver.daemon:
+            with self._own() as session, session.calling("ask libvirt what QEMU can do") as connection:
+                connection.getDomainCapabilities(None, None, None, self._driver.domain_type)
+
     def close(self) -> None:
         """The VMs run on."""
         self._watcher.stop()

@@ -56,17 +56,17 @@ def wait_for(what: str, condition: Callable[[], object], timeout_seconds: float 
 class Libvirtd:
     """`start`, `kill` and `freeze` the daemon; QEMUs live on until `close`."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, capabilities: Path = CAPABILITIES) -> None:
         self.directory = directory
         self._daemon: subprocess.Popen[bytes] | None = None
         self._pid = 0
         for name in (*PRIVATE, "etc/qemu", "lib/qemu", "log/qemu"):
             (directory / name).mkdir(parents=True, exist_ok=True)
-        CAPABILITIES.mkdir(parents=True, exist_ok=True)
+        capabilities.mkdir(parents=True, exist_ok=True)
         (directory / "etc/libvirtd.conf").write_text(LIBVIRTD_CONF.format(host_uuid=uuid.uuid4()))
         (directory / "etc/qemu.conf").write_text(QEMU_CONF)
         mounts = {str(directory / name): target for name, target in PRIVATE.items()}
-        mounts[str(CAPABILITIES)] = "/var/cache/libvirt"
+        mounts[str(capabilities)] = "/var/cache/libvirt"
         script = 'while [ "$1" != -- ]; do mkdir -p "$2"; mount --bind "$1" "$2"; shift 2; done; shift; exec "$@"'
         flat = [part for pair in mounts.items() for part in pair]
         unshare = ["unshare", "--mount", "--propagation", "private", "--pid", "--fork", "--kill-child", "--mount-proc"]

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import libvirt
 import pytest
@@ -14,6 +15,7 @@ from app.domain.events import DomainState
 from app.ports.hypervisor import HypervisorError, HypervisorUnavailable
 from tests.api.full_scrape import as_text, value
 from tests.ports.hypervisor.bench import IMPATIENT, LibvirtBench, fact
+from tests.ports.hypervisor.daemon import Libvirtd
 
 pytestmark = pytest.mark.lab
 
@@ -136,6 +138,22 @@ def test_no_daemon_at_all_is_told_at_once(qemu: LibvirtBench) -> None:
         hypervisor.domains()
     assert time.monotonic() - before < 2
     hypervisor.close()
+
+
+def test_libvirt_learns_about_qemu_before_the_first_start(tmp_path: Path) -> None:
+    """A daemon that never saw this QEMU: what it has to find out, it knows before any VM is to start."""
+    knowledge = tmp_path / "cache"
+    daemon = Libvirtd(tmp_path / "daemon", knowledge)
+    daemon.start()
+    hypervisor = LibvirtHypervisor(daemon.uri, "qemu", str(tmp_path))
+    try:
+        assert list(knowledge.glob("qemu/capabilities/*.xml")) == []
+        hypervisor.learn_qemu()
+        learnt = list(knowledge.glob("qemu/capabilities/*.xml"))
+        assert "<qemuctime>" in learnt[0].read_text()
+    finally:
+        hypervisor.close()
+        daemon.close()
 
 
 def test_metrics_of_a_real_domain(qemu: LibvirtBench) -> None:
