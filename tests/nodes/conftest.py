@@ -1,4 +1,8 @@
-"""One rack for the whole run; a table of what each step took at its end."""
+"""One rack for the whole run; a table of what each step took at its end.
+
+A test's limit of time is for the test alone (`func_only`): the first that needs the cluster also waits until it is
+formed, and each wait in there has its own limit.
+"""
 
 import os
 import shutil

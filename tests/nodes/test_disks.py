@@ -11,7 +11,7 @@ from tests.nodes.rack import Rack
 from tests.nodes.shared import IQN, SERVER, IscsiTarget, ScsiDisk
 from tests.nodes.steps import Steps
 
-pytestmark = [pytest.mark.nodes, pytest.mark.timeout(600)]
+pytestmark = [pytest.mark.nodes, pytest.mark.timeout(600, func_only=True)]
 LUN = ScsiDisk.DEVICE
 
 

@@ -10,7 +10,7 @@ from tests.nodes.cluster import CONFIG, Cluster
 from tests.nodes.machine import Machine
 from tests.nodes.shared import POOL
 
-pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900, func_only=True)]
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from tests.nodes.cluster import FORMED, Cluster, first_times
 from tests.nodes.machine import Machine, until
 from tests.nodes.resets import Resets
 
-pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900, func_only=True)]
 WATCHDOG_SECONDS = 10
 BARE = "bare"
 

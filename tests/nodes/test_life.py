@@ -8,7 +8,7 @@ from tests.nodes.cluster import Cluster, apt_install, build_package, holdfast, t
 from tests.nodes.repository import package_version
 from tests.nodes.traces import traces
 
-pytestmark = [pytest.mark.nodes, pytest.mark.timeout(1200)]
+pytestmark = [pytest.mark.nodes, pytest.mark.timeout(1200, func_only=True)]
 NEWER = "99.0.0"
 
 

@@ -26,7 +26,7 @@ from tests.nodes.resets import Resets
 from tests.nodes.steps import Steps
 from tests.nodes.traces import DATABASE, traces
 
-pytestmark = [pytest.mark.nodes, pytest.mark.nodes_core, pytest.mark.timeout(900)]
+pytestmark = [pytest.mark.nodes, pytest.mark.nodes_core, pytest.mark.timeout(900, func_only=True)]
 LOCAL = "/srv/local"
 _POOL = f"""
 [[pools]]

@@ -9,7 +9,7 @@ import pytest
 from tests.nodes.cluster import CLOUD_IMAGE, Cluster, first_times
 from tests.nodes.machine import Machine
 
-pytestmark = [pytest.mark.nodes, pytest.mark.timeout(1800)]
+pytestmark = [pytest.mark.nodes, pytest.mark.timeout(1800, func_only=True)]
 #: the watchdog's 10 s and a detection skew of 2 s: no sooner is time a proof
 WATCHDOG_PROOF_SECONDS = 12
 
