@@ -25,6 +25,11 @@ from tests.nodes.steps import Steps
 _steps = Steps(Path(__file__).resolve().parents[2] / "build" / "nodes-steps.json")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The story is told first: in the cluster as the guide leaves it. The others restore that one."""
+    items.sort(key=lambda item: item.path.name != "test_story.py")
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Shown also when a test failed: where the time went."""
     if not _steps.done:

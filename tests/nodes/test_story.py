@@ -1,17 +1,33 @@
-"""The main job on real nodes: installed by apt, six VMs, one node dies, its VMs run on the others, it comes back."""
+"""The main job on real nodes, each test a chapter that begins where the one before it ended.
+
+Installed by apt, six VMs; one node dies and its VMs run on the others; it comes back, is drained and upgraded and takes
+VMs again; it leaves its cluster and the package is purged.
+"""
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.nodes.cluster import CLOUD_IMAGE, Cluster, first_times
+from tests.nodes.cluster import (
+    CLOUD_IMAGE,
+    Cluster,
+    apt_install,
+    build_package,
+    first_times,
+    holdfast,
+    take_unit_settings_back,
+)
 from tests.nodes.machine import Machine
+from tests.nodes.repository import package_version
+from tests.nodes.traces import traces
 
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(1800, func_only=True)]
 #: the watchdog's 10 s and a detection skew of 2 s: no sooner is time a proof
 WATCHDOG_PROOF_SECONDS = 12
+NEWER = "99.0.0"
 
 
 @dataclass(frozen=True)
@@ -41,6 +57,13 @@ def death(cluster: Cluster, six: dict[int, str]) -> Death:
     for what, came_at in first_times(incident).items():
         cluster.steps.add(f"after {victim}'s power was cut: {what}", (came_at - cut_at).total_seconds())
     return Death(cluster.machine(victim), lost, incident)
+
+
+@pytest.fixture(scope="module")
+def newer(cluster: Cluster) -> Path:
+    """The same tree as a later version."""
+    with cluster.steps.step("a newer package is built"):
+        return build_package(cluster.rack.directory / "packages", NEWER)
 
 
 def test_the_guide_ends_with_a_healthy_cluster_and_a_vm(cluster: Cluster) -> None:
@@ -73,3 +96,43 @@ def test_a_node_that_comes_back_cleans_itself_and_hosts_again(cluster: Cluster, 
     assert machine.ssh("virsh list --all --name").split() == []
     row = cluster.cloud.nodes()[machine.name]
     assert not row["maintenance"]
+
+
+def test_it_is_drained_and_upgraded_and_takes_vms_again(cluster: Cluster, death: Death, newer: Path) -> None:
+    """Its VMs move away alive; the others run an older version meanwhile."""
+    machine = death.machine
+    vms = cluster.create_on(machine.name, ["d"])
+    with cluster.steps.step(f"{machine.name} is drained"):
+        holdfast(machine, f"node drain {machine.name} --wait --token {cluster.admin_token}")
+    assert cluster.on(machine.name) == {}
+    assert machine.ssh("virsh list --name").split() == []
+    cluster.writes_on(vms, migrated=vms)
+    cluster.repository.add(newer)
+    with cluster.steps.step(f"{machine.name} is upgraded"):
+        cluster.repository.teach(machine)
+        apt_install(machine, "holdfast")
+        assert machine.ssh("dpkg-query -W -f '${Version}' holdfast") == package_version(newer)
+        cluster.cloud.wait(cluster.is_whole, "the upgraded node to be well", 120)
+    said = machine.ssh("holdfast cluster doctor", check=False)
+    assert "versions: nodes have different versions" in said
+    holdfast(machine, f"node return {machine.name} --token {cluster.admin_token}")
+    cluster.writes_on(cluster.create_on(machine.name, ["e"]))
+    cluster.prove(vms)
+
+
+def test_it_leaves_and_a_purge_leaves_nothing_behind(cluster: Cluster, death: Death, newer: Path) -> None:
+    """Drained, taken out of its cluster and purged: no file, no unit, no user, no socket is left."""
+    machine = death.machine
+    assert package_version(newer) in machine.ssh("dpkg-query -W -f '${Version}' holdfast")
+    with cluster.steps.step(f"{machine.name} is drained for good"):
+        holdfast(machine, f"node drain {machine.name} --wait --token {cluster.admin_token}")
+    assert len(traces(machine)) > 20
+    take_unit_settings_back(machine)
+    with cluster.steps.step(f"{machine.name} leaves and is purged"):
+        holdfast(machine, "cluster leave")
+        machine.ssh("DEBIAN_FRONTEND=noninteractive apt-get purge -y -q holdfast", timeout_seconds=300)
+    assert traces(machine) == []
+    assert set(cluster.cloud.nodes()) == {m.name for m in cluster.machines} - {machine.name}
+    left = [int(vm["id"]) for vm in cluster.cloud.vms()]
+    cluster.writes_on(left, migrated=left)
+    cluster.prove(left)
