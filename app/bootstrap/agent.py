@@ -63,6 +63,8 @@ log = structlog.get_logger(__name__)
 METRICS_SECONDS = 5.0
 #: how often libvirt is made to look at QEMU, which may have been upgraded; nothing but a look when it was not
 QEMU_SECONDS = 3600.0
+#: an agent that starts has more urgent things to do
+QEMU_FIRST_SECONDS = 30.0
 
 
 class LayoutFollower:
@@ -105,7 +107,7 @@ def build_qemu_learning(hypervisor: Hypervisor) -> Periodic:
             except HypervisorError as error:
                 log.warning("libvirt does not know this node's QEMU yet", error=str(error))
 
-    return Periodic("qemu", QEMU_SECONDS, learn, first_seconds=1.0)
+    return Periodic("qemu", QEMU_SECONDS, learn, first_seconds=QEMU_FIRST_SECONDS)
 
 
 def node_facts(config: Config, watchdog_seconds: float | None) -> NodeFacts:
