@@ -66,6 +66,13 @@ def package(rack: Rack, steps: Steps) -> Path:
 
 
 @pytest.fixture(scope="session")
+def newer(rack: Rack, steps: Steps) -> Path:
+    """The same tree as a later version."""
+    with steps.step("a newer package is built"):
+        return build_package(rack.directory / "packages", "99.0.0")
+
+
+@pytest.fixture(scope="session")
 def repository(rack: Rack, package: Path) -> Repository:
     """Offers this tree's package."""
     made = Repository(rack)

@@ -11,15 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests.nodes.cluster import (
-    CLOUD_IMAGE,
-    Cluster,
-    apt_install,
-    build_package,
-    first_times,
-    holdfast,
-    take_unit_settings_back,
-)
+from tests.nodes.cluster import CLOUD_IMAGE, Cluster, apt_install, first_times, holdfast, take_unit_settings_back
 from tests.nodes.machine import Machine
 from tests.nodes.repository import package_version
 from tests.nodes.traces import traces
@@ -27,7 +19,6 @@ from tests.nodes.traces import traces
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(1800, func_only=True)]
 #: the watchdog's 10 s and a detection skew of 2 s: no sooner is time a proof
 WATCHDOG_PROOF_SECONDS = 12
-NEWER = "99.0.0"
 
 
 @dataclass(frozen=True)
@@ -57,13 +48,6 @@ def death(cluster: Cluster, six: dict[int, str]) -> Death:
     for what, came_at in first_times(incident).items():
         cluster.steps.add(f"after {victim}'s power was cut: {what}", (came_at - cut_at).total_seconds())
     return Death(cluster.machine(victim), lost, incident)
-
-
-@pytest.fixture(scope="module")
-def newer(cluster: Cluster) -> Path:
-    """The same tree as a later version."""
-    with cluster.steps.step("a newer package is built"):
-        return build_package(cluster.rack.directory / "packages", NEWER)
 
 
 def test_the_guide_ends_with_a_healthy_cluster_and_a_vm(cluster: Cluster) -> None:
