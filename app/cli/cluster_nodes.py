@@ -2,6 +2,7 @@
 
 import os
 import socket
+import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
@@ -32,23 +33,30 @@ Addresses = Annotated[
 ]
 Role = Annotated[NodeRole, typer.Option("--role", help="What the node is for.")]
 
+#: a step that took longer says so
+SLOW_SECONDS = 2
+
 Force = Annotated[bool, typer.Option("--force", help="Also where the guarantee is broken by it.")]
 
 
 class Lines(Progress):
-    """One line for each step: what it is, then what came of it."""
+    """One line for each step: what it is, then what came of it, and how long it took where that was long."""
 
     def __init__(self) -> None:
         self._console = Console(highlight=False, markup=False)
+        self._began = time.monotonic()
 
     def begins(self, step: str) -> None:
         """Shown while it runs, in a terminal only."""
+        self._began = time.monotonic()
         if self._console.is_terminal:
             self._console.print(f"  … {step}", end="\r", style="dim")
 
     def ended(self, step: str, said: str) -> None:
         """Done."""
-        self._console.print(f"  ✓ {step}{': ' + said if said else ''}   ")
+        took = time.monotonic() - self._began
+        words = f"{step}{': ' + said if said else ''}" + (f" ({took:.0f} s)" if took >= SLOW_SECONDS else "")
+        self._console.print(f"  ✓ {words}   ")
 
     def failed(self, step: str, why: str) -> None:  # noqa: ARG002
         """The error itself is said by who ends the program."""
