@@ -82,7 +82,7 @@ def repository(rack: Rack, package: Path) -> Repository:
 
 @pytest.fixture(scope="session")
 def cluster(
-    rack: Rack, package: Path, newer: Path, repository: Repository, steps: Steps  # noqa: ARG001
+    rack: Rack, package: Path, newer: Path, repository: Repository, steps: Steps
 ) -> Iterator[Cluster]:  # fmt: skip
     """Three nodes, installed and set up as docs/install.md says; saved as `formed`, without any VM.
 
