@@ -23,6 +23,7 @@ PARTS = {
 #: as the kernel's softdog names itself
 SOFTDOG = "Software Watchdog"
 _GALERA_LIBRARY = Path("/usr/lib/galera/libgalera_smm.so")
+DATABASE_SOCKET = "mariadb.socket"
 #: a state transfer of a large database takes its time
 DATABASE_SECONDS = 600
 #: mending its files after a crash takes a database seconds; a start without the others of its cluster is given up later
@@ -107,6 +108,9 @@ def start_corosync(machine: Machine, layout: Layout, key: bytes) -> str:
 
 def start_database(machine: Machine, layout: Layout, own: Member, *, first: bool) -> str:
     """The node's member of the database, in sync with the others; none on a node that only uses it."""
+    # Debian's 10.11.18 has systemd hold port 3306 from the boot on: MariaDB cannot look for its place in Galera's
+    # history behind that, and does not start.
+    machine.succeeds("systemctl", "disable", "--now", DATABASE_SOCKET)
     if not own.database:
         machine.succeeds("systemctl", "disable", "--now", "mariadb")
         return "uses the others'"
