@@ -24,6 +24,7 @@ from app.setup.doctor_heartbeat import look_at_beats
 from app.setup.doctor_rules import Seen
 from app.setup.machine import Machine
 from app.setup.members import present, warnings
+from app.setup.node_parts import DATABASE_SOCKET
 from app.setup.parts import build_heartbeat, build_store
 
 SERVICES = ("corosync", "libvirtd", "holdfast-agent", "holdfast-api")
@@ -63,6 +64,7 @@ def look_at_node(machine: Machine) -> Seen:
     return Seen(
         now,
         services={u: machine.succeeds("systemctl", "--quiet", "is-active", u) for u in SERVICES},
+        database_port_held=machine.answer("systemctl", "is-enabled", DATABASE_SOCKET).strip() == "enabled",
         clock_synchronized=_clock(machine),
         watchdogs={f"/dev/{d.parent.name}": d.read_text(encoding="ascii").strip() for d in devices},
         kernel_panic=int(panic or b"0"),

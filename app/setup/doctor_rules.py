@@ -42,6 +42,7 @@ class Seen:
     database_error: str = ""
     database_in_sync: bool = True
     database_size: tuple[int, int] = (1, 1)
+    database_port_held: bool = False
     versions: Mapping[str, str] = field(default_factory=dict)
     libvirt_error: str = ""
     kvm: bool = True
@@ -189,6 +190,11 @@ def _members(s: Seen) -> Words:
 
 
 def _database(s: Seen) -> Words:
+    if s.database_port_held:
+        yield (
+            "mariadb.socket is enabled: from the next boot on systemd holds the database's port, and MariaDB does not start",
+            "`systemctl disable --now mariadb.socket`",
+        )
     if s.database_error:
         yield f"no database answers: {s.database_error}", "`systemctl status mariadb` on the nodes that hold it"
     elif not s.database_in_sync:

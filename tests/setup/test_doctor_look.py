@@ -40,6 +40,13 @@ def test_planted_in_the_kernel_and_in_systemd(noted: Noted) -> None:
     assert checks(noted) == {"kernel-panic", "services", "clock"}
 
 
+def test_a_port_that_systemd_will_hold(noted: Noted) -> None:
+    """An upgrade of Debian's package may bring the socket to a node that had none."""
+    noted.answers["systemctl"] = b"enabled\n"
+    found = [f for f in diagnose(look_at_node(noted.machine)) if f.check == "database"]
+    assert ["mariadb.socket" in f.fix for f in found] == [True]
+
+
 def test_planted_in_the_files(noted: Noted) -> None:
     key, now = pki.new_key(), datetime.now(UTC)
     old = now - timedelta(days=pki.CA_DAYS - 10)

@@ -49,6 +49,7 @@ PLANTED: dict[str, list[tuple[dict[str, Any], str]]] = {
         ({"database_error": "refused"}, "refused"),
         ({"database_in_sync": False}, "not in sync"),
         ({"database_size": (2, 3)}, "2 of 3"),
+        ({"database_port_held": True}, "mariadb.socket is enabled"),
     ],
     "versions": [({"versions": {"n1": "1.0", "n2": "1.1"}}, "n1 1.0, n2 1.1")],
     "libvirt": [({"libvirt_error": "no socket"}, "no socket")],
