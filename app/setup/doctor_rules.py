@@ -192,7 +192,7 @@ def _members(s: Seen) -> Words:
 def _database(s: Seen) -> Words:
     if s.database_port_held:
         yield (
-            "mariadb.socket is enabled: from the next boot on systemd holds the database's port, and MariaDB does not start",
+            "mariadb.socket is enabled: systemd holds the database's port, and MariaDB cannot start",
             "`systemctl disable --now mariadb.socket`",
         )
     if s.database_error:
