@@ -34,7 +34,7 @@ def restored(bare: Cluster, request: pytest.FixtureRequest) -> Cluster:
     tag = getattr(request, "param", BARE)
     bare.load(tag)
     if tag == FORMED:
-        # One at a time: where all three start at once and read their fence devices, one is silent for longer than it may.
+        # One at a time: all three at once, with their fence devices to be read, are silent for longer than they may be.
         for machine in bare.machines:
             bare.configure(machine, {"watchdog": {"path": "/dev/watchdog0", "timeout_seconds": 60}})
         bare.cloud.wait(bare.is_whole, "the cluster with slow watchdogs", 180)
