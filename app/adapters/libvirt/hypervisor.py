@@ -215,7 +215,7 @@ class LibvirtHypervisor:
     def learn_qemu(self) -> None:
         """Have libvirt know what the installed QEMU can do: it starts it for that, once, and remembers it.
 
-        Else the first VM that starts here waits for it (1 to 2 s): on a spare node, in the midst of a recovery.
+        Else the first VM that starts here waits for it, seconds: on a spare node, in the midst of a recovery.
         """
         if self._driver.daemon:
             with self._own() as session, session.calling("ask libvirt what QEMU can do") as connection:
