@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +25,6 @@ _GALERA_LIBRARY = Path("/usr/lib/galera/libgalera_smm.so")
 DATABASE_SOCKET = "mariadb.socket"
 #: a state transfer of a large database takes its time
 DATABASE_SECONDS = 600
-#: mending its files after a crash takes a database seconds; a start without the others of its cluster is given up later
-START_SECONDS = 60
 
 
 def check_parts(machine: Machine) -> str:
@@ -117,7 +114,6 @@ def start_database(machine: Machine, layout: Layout, own: Member, *, first: bool
     _settle(machine, places.DATABASE_UNIT, "mariadb")
     changed = machine.write(places.GALERA, galera_conf(layout, own), 0o644)
     if changed or not _in_sync(machine):
-        _let_it_start(machine)
         machine.run("systemctl", "stop", "mariadb")
         if first:
             machine.run("galera_new_cluster")
@@ -129,18 +125,6 @@ def start_database(machine: Machine, layout: Layout, own: Member, *, first: bool
         "see `journalctl -u mariadb`; the nodes must reach each other by TCP 4567, 4568 and 4444",
     )  # fmt: skip
     return "in sync"
-
-
-def _let_it_start(machine: Machine) -> None:
-    """One that is only starting, as after a crash of its node, mends its files: it is not stopped in the midst of that.
-
-    One that gets nowhere, as without the others of its cluster, is stopped all the same.
-    """
-    with suppress(SetupFailed):
-        machine.wait(
-            lambda: machine.answer("systemctl", "show", "-P", "ActiveState", "mariadb").strip() != "activating",
-            "the start of mariadb", START_SECONDS, "",
-        )  # fmt: skip
 
 
 def _in_sync(machine: Machine) -> bool:

@@ -41,7 +41,7 @@ class Noted:
 
     def actions(self) -> list[str]:
         """What changed something."""
-        looks = ("systemctl --quiet", "systemctl show", "corosync-quorumtool", "mariadb -NBe")
+        looks = ("systemctl --quiet", "corosync-quorumtool", "mariadb -NBe")
         return [r for r in self.ran if not r.startswith((*looks, "systemctl disable --now mariadb.socket"))]
 
 
@@ -114,31 +114,6 @@ def test_systemd_does_not_keep_the_databases_port(noted: Noted) -> None:
         noted.ran.clear()
         node_parts.start_database(noted.machine, layout, member, first=True)
         assert noted.ran[0] == "systemctl disable --now mariadb.socket"
-
-
-def test_a_database_that_mends_its_files_is_not_stopped_meanwhile(noted: Noted) -> None:
-    """As after a panic of its node: Debian starts it at each boot, long before there is a cluster."""
-    states = iter([b"activating\n", b"activating\n", b"active\n"])
-    asked: list[str] = []
-
-    def starting(argv: Sequence[str], given: bytes) -> subprocess.CompletedProcess[bytes]:
-        if "ActiveState" not in argv:
-            return noted._run(argv, given)
-        asked.append(" ".join(noted.ran[-1:]))
-        return subprocess.CompletedProcess(argv, 0, next(states), b"")
-
-    machine = Machine(noted.machine.place(Path("/")), starting, lambda _seconds: None)
-    node_parts.start_database(machine, ONE, ONE.members[0], first=True)
-    assert len(asked) == 3
-    assert "systemctl stop mariadb" not in asked
-    assert noted.actions()[-2:] == ["systemctl stop mariadb", "galera_new_cluster"]
-
-
-def test_a_database_that_finds_no_other_is_stopped_in_the_end(noted: Noted) -> None:
-    """It is `activating` for as long as it looks for a cluster."""
-    noted.answers["systemctl"] = b"activating\n"
-    node_parts.start_database(noted.machine, ONE, ONE.members[0], first=True)
-    assert noted.actions()[-2:] == ["systemctl stop mariadb", "galera_new_cluster"]
 
 
 def test_a_joining_database_asks_the_others(noted: Noted) -> None:
