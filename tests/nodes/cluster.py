@@ -22,7 +22,7 @@ from app.lab.paths import CACHE as GUESTS
 from tests.nodes.bmc import Bmc
 from tests.nodes.bootable import bootable
 from tests.nodes.errors import NodeError
-from tests.nodes.image import NodeImage
+from tests.nodes.image import OWN_SUITE, NodeImage
 from tests.nodes.machine import Machine, until
 from tests.nodes.rack import Rack, run
 from tests.nodes.repository import Repository
@@ -41,8 +41,9 @@ PATIENCE_SECONDS = 60
 TICK_SECONDS = 3
 #: Corosync's, in milliseconds: under emulation beside other work a node may be silent for more than the usual second
 TOKEN = 3000
-#: a member that joins gets the whole log, encrypted, by one emulated core: the default's 96 MB take minutes
-_DATABASE = "[mariadbd]\ninnodb_log_file_size = 8M\ninnodb_buffer_pool_size = 64M\n"
+#: a member that joins gets all files, encrypted, by one emulated core: a log of the default's 96 MB takes minutes, and
+#: so do the 64 MB of nothing by which the system tablespace would grow at once
+_DATABASE = "[mariadbd]\ninnodb_log_file_size = 8M\ninnodb_autoextend_increment = 4\ninnodb_buffer_pool_size = 64M\n"
 #: for every node's holdfast.toml
 RACK_SECTIONS = {"recovery": {"agent_silence_seconds": PATIENCE_SECONDS}}
 #: a snapshot of all machines: the guide was followed to its end, its VM is deleted
@@ -327,9 +328,11 @@ def holdfast(machine: Machine, words: str) -> str:
     return machine.ssh(f"holdfast {words}", timeout_seconds=COMMAND_SECONDS)
 
 
-def build_package(directory: Path, version: str = "") -> Path:
+def build_package(directory: Path, suite: str, version: str = "") -> Path:
     """`./dev deb`, into that directory; packed quickly, which is half of the time and all that differs."""
     root = Path(__file__).resolve().parents[2]
     words = ["--version", version] if version else []
+    words += ["--for", suite] if suite != OWN_SUITE else []
     quick = ("env", "DPKG_DEB_COMPRESSOR_TYPE=gzip", "DPKG_DEB_COMPRESSOR_LEVEL=1")
-    return Path(run(*quick, str(root / "dev"), "deb", "--out", str(directory), *words).splitlines()[-1])
+    said = run(*quick, str(root / "dev"), "deb", "--out", str(directory), *words)
+    return directory / Path(said.splitlines()[-1]).name

@@ -15,7 +15,7 @@ import pytest
 from tests.nodes.cluster import Cluster, build_package
 from tests.nodes.guide import GUIDE, guide_addresses
 from tests.nodes.guide import steps as guide_steps
-from tests.nodes.image import CACHE, node_image
+from tests.nodes.image import CACHE, OWN_SUITE, NodeImage, node_image
 from tests.nodes.rack import Rack
 from tests.nodes.reader import Reader
 from tests.nodes.repository import Repository
@@ -39,6 +39,24 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         terminalreporter.write_line(line)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """The nodes' Debian need not be this machine's."""
+    parser.addoption("--suite", default=OWN_SUITE, help=f"the nodes' Debian, by its code name (here: {OWN_SUITE})")
+
+
+@pytest.fixture(scope="session")
+def suite(pytestconfig: pytest.Config) -> str:
+    """The nodes' Debian: its code name."""
+    return str(pytestconfig.getoption("--suite"))
+
+
+@pytest.fixture(scope="session")
+def image(suite: str, steps: Steps) -> NodeImage:
+    """What the nodes boot."""
+    with steps.step("the image of a node (from the cache, if it has one)"):
+        return node_image(suite)
+
+
 @pytest.fixture(scope="session")
 def steps() -> Steps:
     """What this run did."""
@@ -59,17 +77,17 @@ def rack() -> Iterator[Rack]:
 
 
 @pytest.fixture(scope="session")
-def package(rack: Rack, steps: Steps) -> Path:
+def package(rack: Rack, suite: str, steps: Steps) -> Path:
     """This tree's package."""
     with steps.step("the package is built"):
-        return build_package(rack.directory / "packages")
+        return build_package(rack.directory / "packages", suite)
 
 
 @pytest.fixture(scope="session")
-def newer(rack: Rack, steps: Steps) -> Path:
+def newer(rack: Rack, suite: str, steps: Steps) -> Path:
     """The same tree as a later version."""
     with steps.step("a newer package is built"):
-        return build_package(rack.directory / "packages", "99.0.0")
+        return build_package(rack.directory / "packages", suite, "99.0.0")
 
 
 @pytest.fixture(scope="session")
@@ -82,14 +100,12 @@ def repository(rack: Rack, package: Path) -> Repository:
 
 @pytest.fixture(scope="session")
 def cluster(
-    rack: Rack, package: Path, newer: Path, repository: Repository, steps: Steps
-) -> Iterator[Cluster]:  # fmt: skip
+    rack: Rack, image: NodeImage, package: Path, newer: Path, repository: Repository, steps: Steps
+) -> Iterator[Cluster]:
     """Three nodes, installed and set up as docs/install.md says; saved as `formed`, without any VM.
 
     `newer` is asked for here to be built while no node runs: beside three of them it takes five minutes.
     """
-    with steps.step("the image of a node (from the cache, if it has one)"):
-        image = node_image()
     formed = Cluster(rack, image, repository, steps)
     try:
         formed.boot()

@@ -6,6 +6,7 @@ nobody uses here, no documentation. Nothing of the product is in the image.
 """
 
 import hashlib
+import platform
 import re
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ from pathlib import Path
 
 CACHE = Path("/var/cache/holdfast-nodes")
 SIZE = "6G"
+#: this machine's Debian
+OWN_SUITE = platform.freedesktop_os_release()["VERSION_CODENAME"]
 #: grows when `_tune` or the way of building changes: an old image in the cache is then not taken
 _RECIPE = 2
 #: what any server has
@@ -56,11 +59,14 @@ class NodeImage:
     key: Path
 
 
-def node_image(*, prepared: bool = True, suite: str = "bookworm") -> NodeImage:
-    """The image, built if the cache has none: about two minutes. The host's apt sources say where from."""
-    packages = (*STOCK, *(PREPARED if prepared else ()))
+def node_image(suite: str) -> NodeImage:
+    """The image, built if the cache has none: about two minutes.
+
+    The host's apt sources say where from; for a Debian that they do not name, its main archive.
+    """
+    packages = (*STOCK, *PREPARED)
     recipe = repr((_RECIPE, packages, suite, SIZE, _QUIET_SERVICES, _QUIET_SOCKETS, _MASKED, _MODULES)).encode()
-    home = CACHE / f"{suite}-{'prepared' if prepared else 'stock'}-{hashlib.sha256(recipe).hexdigest()[:12]}"
+    home = CACHE / f"{suite}-prepared-{hashlib.sha256(recipe).hexdigest()[:12]}"
     image = NodeImage(home / "disk.qcow2", home / "vmlinuz", home / "initrd", home / "id_ed25519")
     if not image.disk.exists():
         _build(home, image, packages, suite)

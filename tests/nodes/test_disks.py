@@ -5,7 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.nodes.image import node_image
+from tests.nodes.image import NodeImage
 from tests.nodes.machine import Machine
 from tests.nodes.rack import Rack
 from tests.nodes.shared import IQN, SERVER, IscsiTarget, ScsiDisk
@@ -19,9 +19,9 @@ Pair = tuple[Machine, Machine]
 
 
 @pytest.fixture(scope="module")
-def pair(rack: Rack, steps: Steps) -> Iterator[Pair]:
+def pair(rack: Rack, image: NodeImage, steps: Steps) -> Iterator[Pair]:
     """Two machines with one disk in common, and nothing of the product on them."""
-    one, other = (Machine(rack, node_image(), number) for number in (5, 6))
+    one, other = (Machine(rack, image, number) for number in (5, 6))
     try:
         with steps.step("two machines with a shared disk boot"):
             for machine in (one, other):

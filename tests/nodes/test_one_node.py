@@ -18,7 +18,7 @@ from tests.nodes.cluster import (
     take_unit_settings_back,
 )
 from tests.nodes.errors import NodeError
-from tests.nodes.image import node_image
+from tests.nodes.image import NodeImage
 from tests.nodes.machine import Machine, until
 from tests.nodes.rack import Rack
 from tests.nodes.repository import Repository
@@ -39,9 +39,9 @@ PANIC_SECONDS_MAX = 30
 
 
 @pytest.fixture(scope="module")
-def machine(rack: Rack, repository: Repository, steps: Steps) -> Iterator[Machine]:
+def machine(rack: Rack, image: NodeImage, repository: Repository, steps: Steps) -> Iterator[Machine]:
     """A machine of its own, with the package on it."""
-    made = Machine(rack, node_image(), 4)
+    made = Machine(rack, image, 4)
     try:
         with steps.step("one node boots"):
             made.power_on()
