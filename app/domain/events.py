@@ -79,7 +79,8 @@ class DomainFact:
 
     `ended` says why a domain that is off went off: `shutdown` (from inside), `destroyed`, `crashed`, `migrated`, or
     empty.
-    `paused_by` says who stopped the CPUs, where it was not us: `io-error`, `watchdog`, or empty.
+    `paused_by` says who stopped the CPUs, where it was not us: `io-error`, `watchdog`, or empty. `no_space`: the error
+    was that the storage is full; None while that is not known.
     `silent_seconds`: for how long a guest agent that is connected has answered nothing; None while it answers, and
     where none is connected.
     """
@@ -92,6 +93,7 @@ class DomainFact:
     paused_by: str = ""
     silent_seconds: float | None = None
     move: MoveFact | None = None
+    no_space: bool | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from app.domain.replace import replace
 from app.domain.vm import Vm
 
 
-def end_of(state: NodeAgentState, vm: Vm, fact: DomainFact) -> End | None:
+def end_of(state: NodeAgentState, now: float, vm: Vm, fact: DomainFact, settings: NodeAgentSettings) -> End | None:
     """How this domain has ended, by the level; None when it has not, or when we ended it."""
     limit = vm.ha.guest_silence_seconds
     match fact.state:
@@ -26,6 +26,8 @@ def end_of(state: NodeAgentState, vm: Vm, fact: DomainFact) -> End | None:
             return End.SHUTDOWN
         case DomainState.PAUSED if fact.paused_by == "watchdog":
             return End.HUNG
+        case DomainState.PAUSED if _is_resumed_in_vain(state, now, vm, fact, settings):
+            return End.DISK_FAILED
         case DomainState.RUNNING if limit > 0 and fact.silent_seconds is not None and fact.silent_seconds >= limit:
             return End.HUNG
     return None
@@ -34,12 +36,14 @@ def end_of(state: NodeAgentState, vm: Vm, fact: DomainFact) -> End | None:
 def notice(state: NodeAgentState, now: float, vm: Vm, fact: DomainFact, settings: NodeAgentSettings) -> NodeAgentState:
     """Remember a new end; forget one after which the VM runs well."""
     known = _known(state, now, vm)
-    kind = end_of(state, vm, fact)
+    kind = end_of(state, now, vm, fact, settings)
     if kind is None:
         well = _well(known, now, fact, settings)
         return state if well is state.endings.get(vm.id) else _with(state, vm.id, well)
     if known is not None and known.open and known.generation == vm.generation:
         return state
+    # Whatever follows, its next failure is another one.
+    state = replace(state, resumes={k: v for k, v in state.resumes.items() if k != vm.id})
     if vm.id not in state.endings and vm.seen_current and vm.observed.ended == kind:
         # Our predecessor told of it and did not come to act on it.
         told = vm.observed
@@ -149,6 +153,18 @@ def resume_after_io_error(
     actions.append(ResumeVm(vm.id, vm.generation, state.desired_at + settings.lease_seconds))
     tries = {**state.resumes, vm.id: Resume(before.tries + 1, now + pause)}
     return replace(state, resumes=tries, working={**state.working, vm.id: "resume"})
+
+
+def _is_resumed_in_vain(
+    state: NodeAgentState, now: float, vm: Vm, fact: DomainFact, settings: NodeAgentSettings
+) -> bool:
+    """Not for want of space: that ends when somebody makes room, and then the request that QEMU kept succeeds."""
+    tried = state.resumes.get(vm.id)
+    if fact.paused_by != "io-error" or tried is None or tried.tries < settings.io_tries_max:
+        return False
+    kept = vm.ha.on_io_error is AfterIoError.KEEP
+    due = 0 <= now - tried.next_at <= settings.io_retry_seconds_max  # later, it is not the same failure any more
+    return due and fact.no_space is False and not kept and not _pool_is_unwell(state, vm.pool)
 
 
 def io_words(vm: Vm) -> str:

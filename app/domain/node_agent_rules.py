@@ -19,7 +19,7 @@ from app.domain.events import UP, DomainFact, DomainState
 from app.domain.host_shutdown import stops_vms
 from app.domain.node import NodeState
 from app.domain.node_agent_state import NodeAgentSettings, NodeAgentState
-from app.domain.policy import QuorumLoss
+from app.domain.policy import End, QuorumLoss
 from app.domain.replace import replace
 from app.domain.vm import Desired, StopMode, Vm, was_up
 
@@ -173,9 +173,10 @@ def _wanted(
 ) -> NodeAgentState:
     if fact is None or fact.state not in UP:
         return _start(state, now, vm, settings, actions)
-    if not state.armed and ends.open_ending(state, vm) is not None:
+    ending = ends.open_ending(state, vm)
+    if not state.armed and ending is not None:
         return state
-    if ends.open_ending(state, vm) is not None and vm.resets_wanted <= resets_done(state, vm):
+    if ending is not None and (vm.resets_wanted <= resets_done(state, vm) or ending.kind is End.DISK_FAILED):
         return ends.act_on_what_is_left(state, vm, fact, settings, actions)
     if fact.state is DomainState.PANICKED:
         return _destroy(state, fact, "is reset after a panic", actions)

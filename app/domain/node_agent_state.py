@@ -38,6 +38,8 @@ class NodeAgentSettings:
     #: a VM that QEMU paused for its disk is resumed after this pause, then the double, up to the maximum
     io_retry_seconds: float = 2.0
     io_retry_seconds_max: float = 60.0
+    #: so many resumes that ended in the same error, half a minute, and the wait for the next one: it is started anew
+    io_tries_max: int = 4
     #: as in CoordinatorSettings: a pause that others may have noticed, and how long Corosync takes to tell us
     pause_seconds_max: float = 2.0
     pause_settle_seconds: float = 2.0

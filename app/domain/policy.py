@@ -33,6 +33,7 @@ class End(StrEnum):
     SHUTDOWN = "shutdown"
     PANICKED = "panicked"
     HUNG = "hung"
+    DISK_FAILED = "disk_failed"
 
 
 END_WORDS = {
@@ -40,6 +41,7 @@ END_WORDS = {
     End.SHUTDOWN: "its guest switched itself off",
     End.PANICKED: "its guest panicked",
     End.HUNG: "its guest hangs",
+    End.DISK_FAILED: "its QEMU cannot use its disk any more, though the pool is well",
 }
 
 
@@ -56,7 +58,11 @@ class AfterEnd(StrEnum):
 
 
 class AfterIoError(StrEnum):
-    """A VM that QEMU paused because its disk failed: resumed once its pool is well here, or kept for an operator."""
+    """A VM that QEMU paused because its disk failed: resumed once its pool is well here, or kept for an operator.
+
+    One whose resumes all fail though its pool is well and has room is started anew: its QEMU lost what it had open (a
+    lock on NFS, after an outage longer than the server's lease), and no resume brings that back.
+    """
 
     RESUME = "resume"
     KEEP = "keep"
@@ -95,6 +101,7 @@ class HaPolicy:
             End.SHUTDOWN: self.on_guest_shutdown,
             End.PANICKED: self.on_panic,
             End.HUNG: self.on_hang,
+            End.DISK_FAILED: AfterEnd.RESTART,
         }[end]
         off = end in (End.CRASHED, End.SHUTDOWN)
         return AfterEnd.STOP if off and after is AfterEnd.IGNORE else after

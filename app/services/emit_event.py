@@ -11,7 +11,7 @@ from app.ports.store import Transaction
 #: all that can be subscribed to
 KINDS = (
     "vm.started", "vm.stopped", "vm.recovered", "vm.unplaced", "vm.deleted", "node.failed", "node.returned",
-    "path.switched", "vm.crashed", "vm.panicked", "vm.hung", "vm.restarted", "vm.io_error",
+    "path.switched", "vm.crashed", "vm.panicked", "vm.hung", "vm.disk_failed", "vm.restarted", "vm.io_error",
     "node.quarantined", "node.released", "node.isolated", "node.storage_lost", "storm_guard.held",
     "fence_device.failed", "fence_device.recovered", "cluster.disarmed", "cluster.armed", "cluster.still_disarmed",
     "incident.closed",

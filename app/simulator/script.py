@@ -23,6 +23,7 @@ COMMANDS: dict[tuple[str, ...], str] = {
     ("heartbeat", "lost"): "n", ("heartbeat", "slow"): "ni", ("heartbeat", "stale"): "n", ("heartbeat", "works"): "n",
     ("guest", "dies"): "v", ("guest", "poweroff"): "v", ("guest", "panics"): "v", ("guest", "hangs"): "v",
     ("guest", "watchdog"): "v", ("disk", "fails"): "v", ("disk", "works"): "v",
+    ("disk", "lost"): "v",
     ("vm", "stop"): "v", ("vm", "start"): "v", ("vm", "lock"): "v", ("vm", "unlock"): "v", ("vm", "delete"): "v",
     ("vm", "migrate"): "v", ("vm", "cancel"): "v", ("drain",): "n", ("return",): "n",
     ("host", "shutdown"): "np",

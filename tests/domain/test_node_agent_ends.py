@@ -213,3 +213,51 @@ def test_it_is_not_resumed_while_its_pool_is_unwell_here(problem: str, resumed: 
 
 def test_it_is_kept_where_that_is_the_policy() -> None:
     assert _resumes(Life(_vm(on_io_error=AfterIoError.KEEP)), 60) == []
+
+
+IN_VAIN = replace(BY_DISK, no_space=False)
+
+
+def _destroyed_after(life: Life, there: DomainFact, seconds: float) -> float | None:
+    """After how long its QEMU is ended, if it is within that time."""
+    began = life.now
+    while life.now < began + seconds:
+        actions = life.sees(there, after=0.5)
+        if only(DestroyVm, actions):
+            return life.now - began
+        if only(ResumeVm, actions):
+            life.done("resume")
+    return None
+
+
+def test_one_whose_resumes_are_in_vain_is_started_anew_as_after_a_crash() -> None:
+    life = Life(_vm())
+    after = _destroyed_after(life, IN_VAIN, 120)
+    assert after is not None
+    assert 50 < after < 75
+    assert (life.vm.observed.ended, life.vm.observed.ends_in_a_row) == (End.DISK_FAILED, 1)
+    life.done("destroy")
+    assert only(StartVm, life.sees(off(1, ended="destroyed")))
+    life.done("start")
+    life.sees(running(1))
+    again = _destroyed_after(life, IN_VAIN, 120)
+    assert again is not None
+    assert again > 50, "the resumes of the QEMU before say nothing of this one"
+    assert life.vm.observed.ends_in_a_row == 2
+
+
+@pytest.mark.parametrize("there", [BY_DISK, replace(BY_DISK, no_space=True)], ids=["nobody knows why", "no space"])
+def test_it_is_resumed_for_ever_where_a_new_start_may_not_help(there: DomainFact) -> None:
+    assert _destroyed_after(Life(_vm()), there, 600) is None
+
+
+def test_it_is_not_started_anew_while_its_pool_is_unwell_or_against_its_policy() -> None:
+    life = Life(_vm())
+    life.agent.step(life.now, HealthChecked(("pool pool: Input/output error",)))
+    assert _destroyed_after(life, IN_VAIN, 300) is None
+    assert _destroyed_after(Life(_vm(on_io_error=AfterIoError.KEEP)), IN_VAIN, 300) is None
+
+
+def test_a_reset_that_was_asked_for_meanwhile_does_not_hold_it_up() -> None:
+    life = Life(replace(_vm(), resets_wanted=3))
+    assert _destroyed_after(life, IN_VAIN, 120) is not None

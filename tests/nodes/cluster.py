@@ -5,7 +5,7 @@ import shutil
 import sys
 import time
 import tomllib
-from collections.abc import Callable, Container, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -138,9 +138,7 @@ class Cluster:
             said = json.loads(self.machines[0].ssh("cat /etc/holdfast/first-tokens.json"))
             self._tokens = Tokens(said["admin_token"], said["project_token"])
             self.connect()
-            for vm in self.cloud.vms():
-                self.cloud.customer("DELETE", f"/servers/{vm['id']}")
-            self.cloud.wait(lambda: not self.cloud.vms(), "the guide's VM to be gone", 120)
+            self.delete([int(vm["id"]) for vm in self.cloud.vms()])
             image = tomllib.loads((build.image(GUESTS) / "image.toml").read_text())["image"]
             files = {key: f"{image['name']}/{image[file]}" for key, file in _IMAGE_FILES.items()}
             body = {
@@ -232,6 +230,12 @@ class Cluster:
         for other in others:
             self.cloud.admin("POST", f"/nodes/{other}/maintenance", json={"maintenance": False})
         return ids
+
+    def delete(self, vms: Collection[int]) -> None:
+        """They are gone, with their volumes."""
+        for vm in vms:
+            self.cloud.customer("DELETE", f"/servers/{vm}")
+        self.cloud.wait(lambda: not {int(v["id"]) for v in self.cloud.vms()} & set(vms), "VMs to be gone", 120)
 
     def on(self, node: str) -> dict[int, int]:
         """Generation by id of the VMs that are wanted running on that node."""

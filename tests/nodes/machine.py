@@ -181,7 +181,7 @@ class Machine:
 
     @property
     def console(self) -> str:
-        """All that it printed on its serial line."""
+        """All that it printed on its serial line, since its first boot."""
         return (self.directory / "console.log").read_text(errors="replace")
 
     # -- small change
@@ -227,7 +227,8 @@ class Machine:
             "-drive", f"file={self.disk},if=none,id=d0,node-name={DISK},cache=unsafe,discard=unmap",
             "-device", "virtio-blk-pci,drive=d0",
             "-device", "virtio-rng-pci",
-            "-serial", f"file:{self.directory}/console.log", "-qmp", f"unix:{self._qmp_socket},server=on,wait=off",
+            "-chardev", f"file,id=console,path={self.directory}/console.log,append=on", "-serial", "chardev:console",
+            "-qmp", f"unix:{self._qmp_socket},server=on,wait=off",
             "-qmp", f"unix:{self.events_socket},server=on,wait=off", "-pidfile", str(self._pid_file), "-daemonize",
         ]  # fmt: skip
         for b in range(BRIDGES):

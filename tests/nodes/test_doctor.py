@@ -2,12 +2,13 @@
 
 import json
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import pytest
 
 from tests.nodes.cluster import CONFIG, Cluster
-from tests.nodes.machine import Machine
+from tests.nodes.machine import Machine, until
 from tests.nodes.shared import POOL
 
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900, func_only=True)]
@@ -67,9 +68,15 @@ def doctor(machine: Machine) -> list[dict[str, Any]]:
     return list(json.loads(machine.ssh("holdfast cluster doctor --json", check=False, timeout_seconds=180)))
 
 
+def synchronized(machine: Machine) -> bool:
+    """Its clock, which a restore has set, is chrony's again."""
+    return machine.ssh("timedatectl show -p NTPSynchronized --value").strip() == "yes"
+
+
 def test_a_healthy_cluster_has_nothing_to_complain_about(cluster: Cluster) -> None:
     """Else the findings below would say nothing."""
     cluster.load()
+    cluster.each(lambda machine: until(partial(synchronized, machine), f"{machine.name}'s clock", 120))
     with cluster.steps.step("holdfast cluster doctor"):
         assert doctor(cluster.machines[0]) == []
 

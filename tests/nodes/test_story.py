@@ -82,9 +82,16 @@ def test_a_node_that_comes_back_cleans_itself_and_hosts_again(cluster: Cluster, 
     assert not row["maintenance"]
 
 
-def test_it_is_drained_and_upgraded_and_takes_vms_again(cluster: Cluster, death: Death, newer: Path) -> None:
-    """Its VMs move away alive; the others run an older version meanwhile."""
+def test_it_is_drained_and_upgraded_and_takes_vms_again(
+    cluster: Cluster, six: dict[int, str], death: Death, newer: Path
+) -> None:
+    """Its VMs move away alive; the others run an older version meanwhile.
+
+    Most of the six are deleted first: eight nested guests use up the host's two cores, and in a migration KVM's log of
+    dirty pages, emulated, costs more than all of them. Two stay, so that a drained node's VMs find company there.
+    """
     machine = death.machine
+    cluster.delete(list(six)[2:])
     vms = cluster.create_on(machine.name, ["d", "e"])
     with cluster.steps.step(f"{machine.name} is drained"):
         holdfast(machine, f"node drain {machine.name} --wait --token {cluster.admin_token}")

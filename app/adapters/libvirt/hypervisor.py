@@ -19,6 +19,7 @@ import libvirt
 import structlog
 
 from app.adapters.libvirt.devices import DiskCache
+from app.adapters.libvirt.disk_errors import DiskErrors
 from app.adapters.libvirt.domain_metrics import DomainMetrics
 from app.adapters.libvirt.domain_xml import HostChoices, build_domain
 from app.adapters.libvirt.drivers import driver_for
@@ -66,6 +67,7 @@ class LibvirtHypervisor:
         self._kept = Sessions(self._new_session)
         self._signs = GuestSigns(self._asking)
         self._silence = GuestSilence(self._asking)
+        self._disk_errors = DiskErrors(self._asking)
         self._watcher = Watcher(forget=self._forget)
         self._migrations = Migrations(self._own, migration or MigrationChoices(), self._watcher.tell)
         self._eyes = self._new_session(opened=self._watcher.subscribe, lost=self._watcher.connection_lost)
@@ -93,6 +95,11 @@ class LibvirtHypervisor:
         moves = self._migrations.facts(up) if self._driver.daemon else {}
         alive = self._signs.alive(running) if self._driver.sees_guest else set()
         silent = self._silence.seconds(running) if self._driver.sees_guest else {}
+        no_space = self._disk_errors.no_space(
+            (domain.UUIDString(), domain.ID())
+            for domain, state, reason, _ in listed
+            if paused_by(state, reason) == "io-error"
+        )
         return [
             DomainFact(
                 identity.vm_id,
@@ -103,6 +110,7 @@ class LibvirtHypervisor:
                 paused_by(state, reason),
                 silent.get((domain.UUIDString(), domain.ID())),
                 move=moves.get((domain.UUIDString(), domain.ID())),
+                no_space=no_space.get((domain.UUIDString(), domain.ID())),
             )
             for domain, state, reason, identity in listed
         ]

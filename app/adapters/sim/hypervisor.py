@@ -12,7 +12,10 @@ from app.ports.hypervisor import DomainSpec, HypervisorError, HypervisorUnavaila
 
 @dataclass
 class SimDomain:
-    """One domain. `booted_at`: when its guest is alive, `silent_since`: when its agent fell silent, by the clock."""
+    """One domain. `booted_at`: when its guest is alive, `silent_since`: when its agent fell silent, by the clock.
+
+    `disk_lost`: what this QEMU had open is gone; only another QEMU can use the disk again.
+    """
 
     spec: DomainSpec
     state: DomainState
@@ -22,6 +25,7 @@ class SimDomain:
     incoming: bool = False
     paused_by: str = ""
     silent_since: float | None = None
+    disk_lost: bool = False
 
 
 @dataclass
@@ -175,6 +179,11 @@ class SimHypervisor:
         if vm_id in self._domains:
             self._io(self._domains[vm_id])
 
+    def disk_is_lost(self, vm_id: int) -> None:
+        """The disk is well, but this QEMU cannot use it any more."""
+        self._domains[vm_id].disk_lost = True
+        self._io(self._domains[vm_id])
+
     def libvirt_returns(self) -> None:
         """The end of `unavailable`, with the wake-up that libvirt's reconnect gives."""
         self.unavailable = False
@@ -251,7 +260,7 @@ class SimHypervisor:
             self._tell()
 
     def _io(self, domain: SimDomain) -> None:
-        if domain.spec.vm_id in self.failing_disks:
+        if domain.disk_lost or domain.spec.vm_id in self.failing_disks:
             self._stand(domain.spec.vm_id, DomainState.PAUSED, "io-error")
 
     def _stand(self, vm_id: int, state: DomainState, paused_by: str) -> None:
@@ -270,8 +279,9 @@ class SimHypervisor:
         silent = None if domain.silent_since is None or not running else self.now() - domain.silent_since
         spec = domain.spec
         return DomainFact(
-            spec.vm_id, spec.generation, domain.state, alive, domain.ended, domain.paused_by, silent, domain.move
-        )
+            spec.vm_id, spec.generation, domain.state, alive, domain.ended, domain.paused_by, silent, domain.move,
+            no_space=False if domain.paused_by == "io-error" else None,
+        )  # fmt: skip
 
     def _tell(self) -> None:
         for changed in tuple(self._watchers):

@@ -234,6 +234,7 @@ def test_a_guest_agent_that_falls_silent_is_noticed_and_a_guest_without_one_is_n
 def test_a_disk_that_fails_pauses_the_vm_and_says_so_and_a_resume_tries_again(mortal: AnyBench) -> None:
     mortal.disk_fails_once(17)
     _ends(mortal, 17, state=DomainState.PAUSED, paused_by="io-error")
+    mortal.until("why", lambda: (k := fact(mortal.hypervisor, 17)) and k.no_space is False)
     mortal.hypervisor.resume(17, 1)
     mortal.until("sign of life", lambda: _alive(mortal, 17))
     assert (known := fact(mortal.hypervisor, 17)) is not None
