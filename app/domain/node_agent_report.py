@@ -45,7 +45,7 @@ def _seen(state: NodeAgentState, now: float, vm: Vm, settings: NodeAgentSettings
     if fact is not None and fact.state in UP:
         power = PowerSeen.RUNNING if fact.state is DomainState.RUNNING else PowerSeen.PAUSED
         alive = power is PowerSeen.RUNNING and fact.guest_alive is not False and not seen.ended
-        error = ends.io_words(vm) if fact.paused_by == "io-error" and ending is None else seen.error
+        error = ends.io_words(vm) if fact.paused_by == "io-error" else seen.error
         return replace(seen, power=power, verified=alive, error=error)
     if state.working.get(vm.id) == "start":
         return replace(seen, power=PowerSeen.STARTING)

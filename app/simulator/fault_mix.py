@@ -169,7 +169,7 @@ def _customer(m: Moment) -> Commands:
 
 
 def _guest(m: Moment) -> Commands:
-    what = m.random.choice((("guest", "dies"), ("guest", "dies"), ("guest", "poweroff"), ("disk", "lost")))
+    what = ("guest", m.random.choice(("dies", "dies", "poweroff", "loses-disk")))
     return [m.now(*what, about=(m.random.choice(m.vms),))] if m.vms else []
 
 

@@ -202,15 +202,12 @@ _GUEST: dict[str, Callable[[SimHypervisor, int], None]] = {
     "panics": SimHypervisor.panic,
     "hangs": SimHypervisor.hang,
     "watchdog": SimHypervisor.watchdog_fires,
-    "lost": SimHypervisor.disk_is_lost,
+    "loses-disk": SimHypervisor.disk_is_lost,
 }
 
 
 def _disk(cluster: SimCluster, command: Command) -> None:
     vm_id = cluster.vm_id(command.about[0])
-    if command.words[1] == "lost":
-        _guest(cluster, command)
-        return
     for server in cluster.servers.values():
         if command.words[1] == "fails":
             server.hypervisor.disk_fails(vm_id)

@@ -207,7 +207,7 @@ class Cluster:
         """The first operator's."""
         return self._tokens.admin
 
-    def create(self, names: list[str], timeout_seconds: float = 300) -> dict[int, str]:
+    def create(self, names: list[str], timeout_seconds: float = 180) -> dict[int, str]:
         """VMs, wherever the product puts them. Name by id, once all are verified up.
 
         As many at a time as there are nodes: an emulated core that starts two guests has no time for its database.

@@ -179,11 +179,6 @@ class Machine:
         """The kernel's id of this boot."""
         return self.ssh("cat /proc/sys/kernel/random/boot_id").strip()
 
-    @property
-    def console(self) -> str:
-        """All that it printed on its serial line, since its first boot."""
-        return (self.directory / "console.log").read_text(errors="replace")
-
     # -- small change
 
     @property

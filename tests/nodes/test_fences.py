@@ -12,8 +12,6 @@ from tests.nodes.resets import Resets
 pytestmark = [pytest.mark.nodes, pytest.mark.timeout(900, func_only=True)]
 WATCHDOG_SECONDS = 10
 BARE = "bare"
-#: resumes that are in vain for a minute, then a start by an emulated core
-NEW_START_SECONDS = 240
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +125,7 @@ def test_a_zombie_writes_nothing_that_counts(cluster: Cluster, victim: Machine) 
     assert victim.boot_id == booted or victim.ssh("virsh list --name").split() == []
     assert {vm: ticks_of(cluster, vm, generation) for vm, generation in lost.items()} == old_ticks
     # The NFS server here takes some new copies' locks away when the zombie's client comes back: those are started anew.
-    cluster.writes_on(lost, timeout_seconds=NEW_START_SECONDS)
+    cluster.writes_on(lost)
     cluster.prove(lost)
 
 

@@ -91,6 +91,7 @@ def test_it_is_drained_and_upgraded_and_takes_vms_again(
     dirty pages, emulated, costs more than all of them. Two stay, so that a drained node's VMs find company there.
     """
     machine = death.machine
+    cluster.prove(six)
     cluster.delete(list(six)[2:])
     vms = cluster.create_on(machine.name, ["d", "e"])
     with cluster.steps.step(f"{machine.name} is drained"):

@@ -36,6 +36,11 @@ class DiskErrors:
                 threading.Thread(target=self._answer, args=(run,), name="libvirt-disk-error", daemon=True).start()
             return dict(self._no_space)
 
+    def forget(self) -> None:
+        """libvirtd was away: its ids may have begun anew."""
+        with self._lock:
+            self._no_space.clear()
+
     def _answer(self, run: Run) -> None:
         errors: set[int] = set()
         with suppress(HypervisorError), self._new_session() as session, session.calling("disk errors") as connection:

@@ -238,6 +238,7 @@ class LibvirtHypervisor:
     def _forget(self) -> None:
         self._signs.forget()
         self._silence.forget()
+        self._disk_errors.forget()
 
     def _guest_alive(self, state: DomainState, sign: bool) -> bool | None:
         if not self._driver.sees_guest or state is not DomainState.RUNNING:
