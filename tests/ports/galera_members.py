@@ -199,9 +199,8 @@ class Galera:
         self.close()
 
     def wait_synced(self) -> None:
-        """All three are in one primary component."""
-        for member in self.members:
-            wait_until(lambda m=member: m.synced(3), f"member {member.number} is one of three")  # type: ignore[misc]
+        """All three are in one primary component, and say so together: one that stood still says so at first, too."""
+        wait_until(lambda: all(member.synced(3) for member in self.members), "all three members are in sync", 3 * 40)
 
     def empty(self) -> None:
         """The tables as after the first migration."""
