@@ -8,6 +8,7 @@ import base64
 import hmac
 import json
 import ssl
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -18,12 +19,17 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import structlog
+
 from app.adapters.cluster_files import pki, places
 from app.adapters.cluster_files.layout_json import layout_to_text
 from app.domain.errors import Conflict, DomainError, InvalidInput
 from app.domain.layout import Layout
 from app.domain.node import NodeRole
+from app.ports.store import StoreUnavailable
 from app.setup.join_token import JoinToken
+
+log = structlog.get_logger(__name__)
 
 PORT = 8471
 WRONG_TOKENS_MAX = 5
@@ -145,6 +151,8 @@ class _Caller(BaseHTTPRequestHandler):
             status, answer = 409, {"error": str(error)}
         except (DomainError, ValueError) as error:
             status, answer = 400, {"error": str(error)}
+        except (StoreUnavailable, OSError) as error:
+            status, answer = 503, {"error": f"it cannot do that now ({error}): say the same again in a moment"}
         text = json.dumps(answer).encode()
         self.send_response(status)
         self.send_header("Content-Type", "application/json")
@@ -174,8 +182,10 @@ class InviteServer(ThreadingHTTPServer):
         plain.settimeout(CALLER_SECONDS)
         return self._tls.wrap_socket(plain, server_side=True, do_handshake_on_connect=False), address
 
-    def handle_error(self, request: Any, client_address: Any) -> None:
-        """A broken connection is the caller's trouble; it asks again."""
+    def handle_error(self, request: Any, client_address: Any) -> None:  # noqa: ARG002
+        """A broken connection is the caller's trouble; it asks again. All else is ours, and has to be seen."""
+        if not isinstance(sys.exc_info()[1], OSError):
+            log.exception("a joining node got no answer", address=client_address[0])
 
 
 def serve_until(server: InviteServer, seconds: float) -> bool:

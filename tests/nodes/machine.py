@@ -214,7 +214,7 @@ class Machine:
             gateway = "10.77.0.1" if b == 0 else ""
             addresses += f" ip=10.77.{b}.{10 + n}::{gateway}:255.255.255.0::eth{b}:off"
         words = [
-            "qemu-system-x86_64", "-name", self.name, "-M", "q35", "-accel", "tcg,thread=multi,tb-size=256",
+            "qemu-system-x86_64", "-name", self.name, "-M", "q35", "-accel", "tcg,thread=multi,tb-size=1024",
             "-cpu", CPU, "-smp", "1", "-m", str(self.memory_mib),
             "-nodefaults", "-display", "none", "-no-user-config",
             "-kernel", str(self.image.kernel), "-initrd", str(self.image.initrd),

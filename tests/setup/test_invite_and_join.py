@@ -14,6 +14,7 @@ from app.adapters.cluster_files.layout_json import layout_from_text
 from app.domain.errors import InvalidInput
 from app.domain.layout import Layout, first_layout, with_member
 from app.domain.node import NodeRole
+from app.ports.store import StoreUnavailable
 from app.setup.errors import SetupFailed
 from app.setup.invite import WRONG_TOKENS_MAX, Invitation, InviteServer, Secrets, serve_until
 from app.setup.join import JoinOrder, Json, ask
@@ -33,6 +34,7 @@ class Member:
         (directory / "node.key").write_bytes(pki.key_to_pem(key))
         self.layout = first_layout("rack", "n1", ("10.0.0.1",))
         self.ca = ca
+        self.trouble: Exception | None = None
         self.token = new_token(pki.fingerprint(certificate))
         secrets = Secrets(ca, pki.key_to_pem(ca_key), b"\x00corosync\xff", "feed", {"pools": [{"name": "shared"}]})
         self.invitation = Invitation(self.token, secrets, self._admit)
@@ -41,6 +43,8 @@ class Member:
         self.port = self.server.server_address[1]
 
     def _admit(self, name: str, addresses: tuple[str, ...], role: NodeRole, database: bool | None) -> Layout:
+        if self.trouble:
+            raise self.trouble
         self.layout = with_member(self.layout, name, addresses, role, database=database)
         return self.layout
 
@@ -140,6 +144,16 @@ def test_bad_words_are_answered_with_what_is_wrong(member: Member, changes: Json
 def test_what_is_no_token_is_said(text: str) -> None:
     with pytest.raises(InvalidInput, match="join token"):
         parse_token(text)
+
+
+@pytest.mark.parametrize("trouble", [StoreUnavailable("no member answers"), OSError("no space left on device")])
+def test_trouble_of_the_inviting_node_is_said_and_the_next_try_gets_in(member: Member, trouble: Exception) -> None:
+    one = order(member)
+    member.trouble = trouble
+    with pytest.raises(SetupFailed, match=rf"it cannot do that now \({trouble}\): say the same again"):
+        ask(one, "/join", words(one))
+    member.trouble = None
+    assert ask(one, "/join", words(one))["layout"]
 
 
 def test_nobody_listens(member: Member) -> None:
