@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -84,10 +85,17 @@ def package(rack: Rack, suite: str, steps: Steps) -> Path:
 
 
 @pytest.fixture(scope="session")
-def newer(rack: Rack, suite: str, steps: Steps) -> Path:
+def building(rack: Rack, suite: str) -> Iterator[Future[Path]]:
+    """`newer`, which is built beside what comes next."""
+    with ThreadPoolExecutor(1) as pool:
+        yield pool.submit(build_package, rack.directory / "packages", suite, "99.0.0")
+
+
+@pytest.fixture(scope="session")
+def newer(building: Future[Path], steps: Steps) -> Path:
     """The same tree as a later version."""
-    with steps.step("a newer package is built"):
-        return build_package(rack.directory / "packages", suite, "99.0.0")
+    with steps.step("the rest of a newer package is built"):
+        return building.result()
 
 
 @pytest.fixture(scope="session")
@@ -100,11 +108,17 @@ def repository(rack: Rack, package: Path) -> Repository:
 
 @pytest.fixture(scope="session")
 def cluster(
-    rack: Rack, image: NodeImage, package: Path, newer: Path, repository: Repository, steps: Steps
+    rack: Rack,
+    image: NodeImage,
+    building: Future[Path],
+    package: Path,
+    newer: Path,
+    repository: Repository,
+    steps: Steps,
 ) -> Iterator[Cluster]:
     """Three nodes, installed and set up as docs/install.md says; saved as `formed`, without any VM.
 
-    `newer` is asked for here to be built while no node runs: beside three of them it takes five minutes.
+    `newer` is asked for here to be built while no node runs, beside `package`: beside three of them it takes minutes.
     """
     formed = Cluster(rack, image, repository, steps)
     try:
