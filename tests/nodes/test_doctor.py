@@ -1,7 +1,6 @@
 """`holdfast cluster doctor` on real nodes: a fault is planted in the system itself, and is named."""
 
 import json
-import re
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -35,8 +34,6 @@ _FENCE = (
     'printf \'\\n[[fence_devices]]\\nnode = "node2"\\ncommand = ["fence_ipmilan"]\\n'
     'options = { ip = "10.77.0.250", username = "x", password = "x", lanplus = "1" }\\n\' >> ' + CONFIG
 )
-#: checks that say that a member is away
-MEMBERSHIP = {"quorum", "members"}
 #: faults that do not hide each other are planted together: a look takes long under software emulation
 GROUPS = {
     "in the system": (
@@ -71,32 +68,17 @@ def doctor(machine: Machine) -> list[dict[str, Any]]:
     return list(json.loads(machine.ssh("holdfast cluster doctor --json", check=False, timeout_seconds=180)))
 
 
-def in_membership(machine: Machine, count: int) -> bool:
-    """It is quorate and sees so many members."""
-    said = machine.ssh("corosync-quorumtool -s", check=False)
-    return bool(
-        re.search(r"^Quorate: +Yes$", said, re.MULTILINE) and re.search(rf"^Nodes: +{count}$", said, re.MULTILINE)
-    )
-
-
 def synchronized(machine: Machine) -> bool:
     """Its clock, which a restore has set, is chrony's again."""
     return machine.ssh("timedatectl show -p NTPSynchronized --value").strip() == "yes"
 
 
 def test_a_healthy_cluster_has_nothing_to_complain_about(cluster: Cluster) -> None:
-    """Else the findings below would say nothing. It may take until the members agree that nobody is away.
-
-    A node that the host left without a core for three seconds was away: Corosync forms its membership anew.
-    """
+    """Else the findings below would say nothing."""
     cluster.load()
     cluster.each(lambda machine: until(partial(synchronized, machine), f"{machine.name}'s clock", 120))
     with cluster.steps.step("holdfast cluster doctor"):
-        found = doctor(cluster.machines[0])
-    if {finding["check"] for finding in found} & MEMBERSHIP:
-        until(partial(in_membership, cluster.machines[0], len(cluster.machines)), "all to be members again", 60)
-        found = doctor(cluster.machines[0])
-    assert found == []
+        assert doctor(cluster.machines[0]) == []
 
 
 @pytest.mark.parametrize("where", GROUPS)
