@@ -5,13 +5,11 @@ from typing import Annotated
 
 import typer
 
-from app.cli.http import DEFAULT_API, REFUSED, UNREACHABLE, Api, ApiOption, Json, TokenOption, connect, fail
+from app.cli.http import DEFAULT_API, REFUSED, Api, ApiOption, Json, TokenOption, connect
 from app.cli.output import JsonOption, say_json, say_table
 
 _PATH = "/admin/v1/upgrade"
 _LOOK_SECONDS = 1.0
-#: each node's API restarts in its upgrade, this command's own among them
-_PATIENCE_SECONDS = 180.0
 #: the change of a large table takes its time
 _FINISH_SECONDS = 900.0
 _INTERRUPTED = 130
@@ -40,7 +38,8 @@ def upgrade(
             return
         run: Json = cloud.post(_PATH, {"version": version, "nodes": nodes or [], "force": force})["upgrade"]
         try:
-            run = _watch(cloud, run, show=not as_json)
+            with cloud.patient("the upgrade goes on: say the same again to watch"):
+                run = _watch(cloud, run, show=not as_json)
         except KeyboardInterrupt:
             typer.echo("the upgrade goes on; say the same again to watch, `cluster rolling-stop` to end it", err=True)
             raise typer.Exit(_INTERRUPTED) from None
@@ -61,8 +60,8 @@ def _show_plan(rows: list[Json], as_json: bool) -> None:
 
 
 def _watch(cloud: Api, run: Json, *, show: bool) -> Json:
-    """A line for each thing that is said, and for each that is waited for."""
-    told, answered_at = ("", ""), time.monotonic()
+    """A line for each thing that is said, and for each that is waited for. Its own API restarts on the way."""
+    told = ("", "")
     while True:
         said = (run["said"], run["waits"])
         for text, known, indent in zip(said, told, ("", "  "), strict=True):
@@ -72,11 +71,7 @@ def _watch(cloud: Api, run: Json, *, show: bool) -> Json:
         if not run["active"]:
             return run
         time.sleep(_LOOK_SECONDS)
-        answer = cloud.get_if_there(_PATH)
-        if answer is not None:
-            run, answered_at = answer["upgrade"], time.monotonic()
-        elif time.monotonic() - answered_at > _PATIENCE_SECONDS:
-            fail("the API does not answer any more; the upgrade goes on: say the same again to watch", UNREACHABLE)
+        run = cloud.get(_PATH)["upgrade"]
 
 
 def _finish(cloud: Api, version: str) -> Json:

@@ -7,7 +7,7 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from app.cli.http import POLL_SECONDS, Api, Json, segment
+from app.cli.http import Api, Json, pause_since, segment
 from app.cli.output import say_table
 
 
@@ -19,13 +19,14 @@ def wait_for_drain(cloud: Api, name: str, timeout_seconds: float, *, show: bool)
     with Progress(*columns, console=Console(stderr=True), disable=not show) as bars:
         tasks: dict[int, TaskID] = {}
         while True:
+            asked_at = time.monotonic()
             progress: Json = cloud.get(path)["drain"]
             vms = cloud.pages(f"{path}/vms", "vms") if show else []
             _draw(bars, tasks, vms)
             moving = progress["moving"] or progress["waiting"]
             if progress["done"] or not progress["draining"] or not moving or time.monotonic() >= deadline:
                 return progress
-            time.sleep(POLL_SECONDS)
+            time.sleep(pause_since(asked_at))
 
 
 def _draw(bars: Progress, tasks: dict[int, TaskID], vms: Sequence[Json]) -> None:

@@ -2,6 +2,7 @@
 
 Exit codes: 0 done, 1 refused, 2 wrong usage (typer's own), 3 the API does not answer. What went wrong is one line on
 stderr. A request is repeated when nobody answered; a POST has an idempotency key, so it has one effect all the same.
+Who watches something that goes on without the command is patient: see `Api.patient`.
 """
 
 import json
@@ -21,6 +22,8 @@ TRIES = 3
 TRY_AGAIN_SECONDS = 0.5
 TIMEOUT_SECONDS = 15.0
 POLL_SECONDS = 0.3
+#: an API that restarts in an upgrade, or whose node copies several VMs' memory, is away for less
+PATIENCE_SECONDS = 180.0
 _PER_PAGE = 50
 
 ApiOption = Annotated[
@@ -56,6 +59,20 @@ class Api:
     def __init__(self, http: httpx.Client) -> None:
         self._http = http
         self._said_disarmed = False
+        self._patience_seconds = 0.0
+
+    @contextmanager
+    def patient(self, goes_on: str, at_most_seconds: float = PATIENCE_SECONDS) -> Iterator[None]:
+        """For who watches: no answer ends it only after PATIENCE_SECONDS or less; `goes_on` then says what is true."""
+        self._patience_seconds = min(PATIENCE_SECONDS, at_most_seconds)
+        try:
+            yield
+        except typer.Exit as ended:
+            if ended.exit_code == UNREACHABLE:
+                sys.stderr.write(f"holdfast: {goes_on}\n")
+            raise
+        finally:
+            self._patience_seconds = 0.0
 
     def get(self, path: str, **params: object) -> Json:
         """One object."""
@@ -70,14 +87,6 @@ class Api:
             rows += answer[name]
             page = answer["meta"]["pagination"]["next_page"]
         return rows
-
-    def get_if_there(self, path: str) -> Json | None:
-        """One object; None while nobody answers, as when this API is just restarted."""
-        try:
-            answer = self._http.get(path)
-        except httpx.TransportError:
-            return None
-        return None if answer.status_code in (502, 503, 504) else self._body(answer)
 
     def post(
         self, path: str, body: Mapping[str, object] | None = None, timeout_seconds: float = TIMEOUT_SECONDS
@@ -102,11 +111,15 @@ class Api:
         """Until all these actions have ended. Exits with REFUSED if one failed or time is up."""
         until = time.monotonic() + timeout_seconds
         for action in actions:
+            pause_seconds = POLL_SECONDS
             while action["status"] == "running":
                 if time.monotonic() > until:
                     fail(f"{action['command']} has not ended after {timeout_seconds:g} s; it goes on", REFUSED)
-                time.sleep(POLL_SECONDS)
-                action = self.get(f"/v1/actions/{action['id']}")["action"]
+                time.sleep(pause_seconds)
+                asked_at = time.monotonic()
+                with self.patient(f"{action['command']} goes on", at_most_seconds=until - asked_at):
+                    action = self.get(f"/v1/actions/{action['id']}")["action"]
+                pause_seconds = pause_since(asked_at)
             if action["status"] == "error":
                 error = action["error"] or {}
                 fail(f"{action['command']} failed: {error.get('message') or error.get('code') or 'no reason'}", REFUSED)
@@ -136,20 +149,29 @@ class Api:
             sys.stderr.write(f"*** AUTOMATION IS DISARMED {unquote(said)} -- `holdfast cluster arm` ends this ***\n")
 
     def _ask(self, method: str, path: str, **arguments: Any) -> httpx.Response:
-        for attempt in range(1, TRIES + 1):
+        asked_at, attempt = time.monotonic(), 0
+        while True:
+            attempt += 1
             try:
                 answer = self._http.request(method, path, **arguments)
             except httpx.TransportError as error:
-                if attempt == TRIES:
+                if self._was_enough(attempt, asked_at):
                     said = str(error) or type(error).__name__
                     fail(f"the API at {self._http.base_url} does not answer: {said}", UNREACHABLE)
             except (httpx.HTTPError, httpx.InvalidURL) as error:
                 fail(f"{self._http.base_url}: {error}", UNREACHABLE)
             else:
-                if answer.status_code not in (502, 503, 504) or attempt == TRIES:
+                if answer.status_code not in (502, 503, 504) or self._was_enough(attempt, asked_at):
                     return answer
             time.sleep(TRY_AGAIN_SECONDS)
-        raise AssertionError("the last try returns or fails")
+
+    def _was_enough(self, attempt: int, asked_at: float) -> bool:
+        return attempt >= TRIES and time.monotonic() - asked_at >= self._patience_seconds
+
+
+def pause_since(asked_at: float) -> float:
+    """How long one who watches waits now, in seconds: an API that takes long is asked half of the time at most."""
+    return max(POLL_SECONDS, time.monotonic() - asked_at)
 
 
 def refused(status: int, body: Json) -> NoReturn:

@@ -96,9 +96,11 @@ def drain(
     """
     with connect(api, token) as cloud:
         progress = cloud.post(f"/admin/v1/nodes/{segment(name)}/drain", {"force": force})["drain"]
-        if wait:
-            progress = wait_for_drain(cloud, name, timeout, show=not as_json)
-        left = cloud.pages(f"/admin/v1/nodes/{segment(name)}/drain/vms", "vms")
+        goes_on = f"the drain goes on: say the same again to watch, `holdfast node return {name}` to end it"
+        with cloud.patient(goes_on, at_most_seconds=timeout if wait else 0):
+            if wait:
+                progress = wait_for_drain(cloud, name, timeout, show=not as_json)
+            left = cloud.pages(f"/admin/v1/nodes/{segment(name)}/drain/vms", "vms")
     if as_json:
         say_json({**progress, "vms": left})
     else:

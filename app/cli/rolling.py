@@ -43,7 +43,9 @@ def rolling_reboot(
     """Reboot nodes one after the other: drain, reboot, wait until it is well, take VMs again, next."""
     with connect(api, token) as cloud:
         run: Json = cloud.post(_PATH, {"nodes": nodes or [], "force": force})["rolling"]
-        run = _wait(cloud, run, show=not as_json) if wait else run
+        if wait:
+            with cloud.patient("the reboots go on: `holdfast cluster rolling-status` shows how far they are"):
+                run = _wait(cloud, run, show=not as_json)
     _say(run, as_json=as_json)
     if run["state"] == "stopped":
         raise typer.Exit(REFUSED)

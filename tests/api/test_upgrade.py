@@ -5,14 +5,15 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from importlib.metadata import version as installed
+from typing import Any
 
+import httpx
 import pytest
 import structlog
 from typer.testing import CliRunner, Result
 
 from app.adapters.sim.store import MemoryStore
-from app.cli import cluster_upgrade
-from app.cli.http import Api as CliApi
+from app.cli import http
 from app.cli.main import main
 from app.domain.rolling_steps import Turn, Verb
 from app.ports.store import Store, Transaction
@@ -149,8 +150,15 @@ def test_a_run_that_stops_is_an_exit_code_of_1_and_says_why(live: LiveApi) -> No
 
 def test_an_api_that_stays_away_is_given_up(live: LiveApi, monkeypatch: pytest.MonkeyPatch) -> None:
     live.store.run(_runs("0.0.1"))
-    monkeypatch.setattr(cluster_upgrade, "_PATIENCE_SECONDS", 0.0)
-    monkeypatch.setattr(CliApi, "get_if_there", lambda *_: None)
+    monkeypatch.setattr(http, "PATIENCE_SECONDS", 0.0)
+    asked = httpx.Client.request
+
+    def nobody(client: httpx.Client, method: str, url: str, **arguments: Any) -> httpx.Response:
+        if method == "GET":
+            raise httpx.ConnectError("refused")
+        return asked(client, method, url, **arguments)
+
+    monkeypatch.setattr(httpx.Client, "request", nobody)
     said = _holdfast(live, MINE)
     assert said.exit_code == 3
     assert "the upgrade goes on: say the same again" in said.stderr
