@@ -65,11 +65,16 @@ UP = (DomainState.RUNNING, DomainState.PAUSED, DomainState.PANICKED)
 
 @dataclass(frozen=True, slots=True)
 class MoveFact:
-    """The newest outgoing migration of a domain that is up here. `error` is empty while it runs. Memory in MiB."""
+    """The newest outgoing migration of a domain that is up here. `error` is empty while it runs. Memory in MiB.
+
+    Its memory goes over in passes, each with what the guest changed in the one before. `remaining_mib` is what is left
+    of this pass: None until the target takes anything.
+    """
 
     running: bool
     percent: int = 0
-    remaining_mib: int = 0
+    remaining_mib: int | None = None
+    memory_pass: int = 0
     error: str = ""
 
 

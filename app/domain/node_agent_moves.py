@@ -40,7 +40,7 @@ def away(
     if moving is not None and moving.passenger != vm.migration.generation:
         moving = None
     if fact.move is not None and fact.move.running:
-        return _watch(state, now, vm, fact.move, moving or Moving(vm.migration.generation, now), settings, actions)
+        return _watch(state, now, vm, fact.move, moving or Moving(vm.migration.generation, now, now), settings, actions)
     unwanted = _unwanted(state.node, vm, fact)
     if moving is not None:
         error = moving.given_up or (fact.move.error if fact.move is not None else "") or "it ended without a word"
@@ -49,7 +49,7 @@ def away(
     if unwanted:
         return _end(state, vm, MoveEnd.CANCELLED, unwanted, actions)
     actions.append(MigrateVm(vm, state.desired_at + settings.lease_seconds))
-    begun = Moving(vm.migration.generation, now, least_at=now, noted_at=now)
+    begun = Moving(vm.migration.generation, now, now, noted_at=now)
     return replace(state, moves={**state.moves, vm.id: begun}, working={**state.working, vm.id: "migrate"})
 
 
@@ -120,8 +120,8 @@ def _watch(
     settings: NodeAgentSettings,
     actions: list[Action],
 ) -> NodeAgentState:
-    if moving.least_mib is None or job.remaining_mib < moving.least_mib:
-        moving = replace(moving, least_mib=job.remaining_mib, least_at=now)
+    if _progresses(job, moving):
+        moving = replace(moving, least_mib=job.remaining_mib, memory_pass=job.memory_pass, progress_at=now)
     why = _give_up(state.node, now, vm, job, moving, settings)
     if why and now - moving.aborted_at >= _ABORT_REPEAT_SECONDS:
         actions.append(AbortMove(vm.id, vm.generation, why))
@@ -134,6 +134,13 @@ def _watch(
     return replace(state, moves={**state.moves, vm.id: moving})
 
 
+def _progresses(job: MoveFact, moving: Moving) -> bool:
+    """A new pass counts: QEMU slows the guest's changes down pass by pass (auto-converge) until one is short enough."""
+    if job.remaining_mib is None:
+        return False
+    return moving.least_mib is None or job.memory_pass != moving.memory_pass or job.remaining_mib < moving.least_mib
+
+
 def _give_up(node: Node | None, now: float, vm: Vm, job: MoveFact, moving: Moving, settings: NodeAgentSettings) -> str:
     if vm.migration.cancel:
         return vm.migration.cancel
@@ -141,13 +148,13 @@ def _give_up(node: Node | None, now: float, vm: Vm, job: MoveFact, moving: Movin
         return "the VM is wanted off"
     if stops_vms(node):
         return "its node is being shut down"
-    if now - moving.least_at >= settings.move_stall_seconds:
-        return (
-            f"no progress for {settings.move_stall_seconds:g} s, {job.remaining_mib} MiB are left: the network to "
-            f"{vm.migrating_to} is too slow or the guest changes its memory faster"
-        )
+    left = f"{job.remaining_mib} MiB are left" if job.remaining_mib is not None else "nothing went over yet"
+    if now - moving.progress_at >= settings.move_stall_seconds:
+        target = vm.migrating_to
+        why = f"the network to {target} is too slow" if moving.least_mib is not None else f"nothing reaches {target}"
+        return f"no progress for {settings.move_stall_seconds:g} s, {left}: {why}"
     if now - moving.begun_at >= settings.move_seconds_max:
-        return f"it took longer than {settings.move_seconds_max:g} s, {job.remaining_mib} MiB are left"
+        return f"it took longer than {settings.move_seconds_max:g} s, {left}: the guest changes its memory faster"
     return ""
 
 

@@ -76,12 +76,16 @@ class Trouble:
 
 @dataclass(frozen=True, slots=True)
 class Moving:
-    """A migration away from here that this agent began or found. `given_up`: why it was aborted, or did not begin."""
+    """A migration away from here that this agent began or found. `given_up`: why it was aborted, or did not begin.
+
+    `least_mib` is the least that was left of `memory_pass`; `progress_at` is when that became less, or a pass began.
+    """
 
     passenger: int
     begun_at: float
+    progress_at: float
     least_mib: int | None = None
-    least_at: float = 0.0
+    memory_pass: int = 0
     noted_percent: int = 0
     noted_at: float = 0.0
     given_up: str = ""

@@ -265,6 +265,11 @@ def _operator(cluster: SimCluster, command: Command) -> None:
 def _migration(cluster: SimCluster, command: Command) -> None:
     """From now on, for migrations away from that node."""
     moves, how, node = cluster.moves, command.words[1], command.about[0]
+    if how == "takes":
+        moves.slow[node] = float(command.about[1])
+        return
+    if how == "works":
+        moves.slow.pop(node, None)
     for kind, nodes in {"hangs": moves.hangs, "fails": moves.fails, "lies": moves.answer_lost}.items():
         if how in (kind, "works"):
             (nodes.discard if how == "works" else nodes.add)(node)

@@ -27,6 +27,7 @@ COMMANDS: dict[tuple[str, ...], str] = {
     ("vm", "migrate"): "v", ("vm", "cancel"): "v", ("drain",): "n", ("return",): "n",
     ("host", "shutdown"): "np",
     ("migration", "hangs"): "n", ("migration", "fails"): "n", ("migration", "lies"): "n", ("migration", "works"): "n",
+    ("migration", "takes"): "ni",
     ("vm", "create"): "wi", ("vm", "poweron"): "v", ("vm", "poweroff"): "v",
     ("cordon",): "n", ("uncordon",): "n", ("guarantee",): "i",
     ("fence", "fakes"): "ni", ("cluster", "disarm"): "", ("cluster", "arm"): "", ("cluster", "lift"): "",

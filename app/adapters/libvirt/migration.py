@@ -208,8 +208,10 @@ class Migrations:
         if stats.get("operation", -1) != libvirt.VIR_DOMAIN_JOB_OPERATION_MIGRATION_OUT:
             return None
         total, left = stats.get("memory_total", 0), stats.get("memory_remaining", 0)
-        percent = int(100 * (total - left) / total) if total else 0
-        return MoveFact(running=True, percent=percent, remaining_mib=left >> 20)
+        if not total:  # the target is being prepared
+            return MoveFact(running=True)
+        memory_pass = stats.get(libvirt.VIR_DOMAIN_JOB_MEMORY_ITERATION, 0)
+        return MoveFact(True, int(100 * (total - left) / total), left >> 20, memory_pass)
 
     def _set(self, run: Run, fact: MoveFact) -> None:
         with self._lock:

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 STEP_SECONDS = 0.25
 _KEEPALIVE_SECONDS = 5.0
 _ORPHAN_SECONDS = 10.0
+#: each takes as long, and copies half of what the one before did
+_PASSES = 3
 _UP = (DomainState.RUNNING, DomainState.PAUSED)
 
 
@@ -39,7 +41,7 @@ class SimMoves:
     """Shared by all `SimHypervisor` of a cluster. What goes wrong is set from outside, by the source's name:
 
     * `hangs`: nothing flows. `fails`: in the middle it breaks. `answer_lost`: the hand-over works, and the source is
-      told that it failed, so its copy goes on.
+      told that it failed, so its copy goes on. `slow`: it takes so many seconds.
     `seconds` is how long a migration takes; `step` is called every STEP_SECONDS by the caller, or through `after`.
     """
 
@@ -48,6 +50,7 @@ class SimMoves:
     reaches: Callable[[str, str], bool] = lambda _a, _b: True
     frozen: Callable[[str], bool] = lambda _node: False
     tell: Callable[[str, str], None] = lambda _node, _text: None
+    slow: dict[str, float] = field(default_factory=dict)
     hangs: set[str] = field(default_factory=set)
     fails: set[str] = field(default_factory=set)
     answer_lost: set[str] = field(default_factory=set)
@@ -72,7 +75,7 @@ class SimMoves:
         if target.domain(vm_id) is not None:
             raise HypervisorError(f"migrate VM {vm_id}: {passenger.node} has a domain of it already")
         spec = replace(domain.spec, node=passenger.node, generation=passenger.generation)
-        source.moved_on(domain, MoveFact(running=True, remaining_mib=spec.memory_mib))
+        source.moved_on(domain, MoveFact(running=True))
         self.tell(source.node, f"migrates {spec.name} to {passenger.node} (generation {passenger.generation})")
         self._jobs.append(_Job(source, target, domain, target.take_in(spec)))
         self._tick()
@@ -115,14 +118,14 @@ class SimMoves:
             return self._failed(job, why)
         if source in self.hangs or self.frozen(target) or job.cut_for:
             return True
-        job.done += STEP_SECONDS / self.seconds
+        job.done += STEP_SECONDS / self.slow.get(source, self.seconds)
         if source in self.fails and job.done >= 0.5:
             job.target.put_out(job.passenger)
             return self._failed(job, "the connection to the target broke")
         if job.done < 1:
-            memory = job.domain.spec.memory_mib
-            left = int(memory * (1 - job.done))
-            job.source.moved_on(job.domain, MoveFact(True, int(100 * job.done), left))
+            memory_pass, part = divmod(job.done * _PASSES, 1)
+            left = int(job.domain.spec.memory_mib * (1 - part) / 2**memory_pass)
+            job.source.moved_on(job.domain, MoveFact(True, int(100 * job.done), left, int(memory_pass)))
             return True
         return self._hand_over(job)
 
