@@ -100,16 +100,23 @@ class Invitation:
         theirs, ours = _text(body, "version"), version("holdfast")
         if theirs != ours:
             raise Conflict(f"the cluster runs holdfast {ours}, this node has {theirs}: install the same version")
-        layout = self._admit(node, addresses, role, body.get("database"))
-        self.node = node
+        certificate = self._sign(_text(body, "csr"), node, addresses)
+        self.node, before = node, self.node
+        try:
+            layout = self._admit(node, addresses, role, body.get("database"))
+        except DomainError:
+            # Surely not admitted. After any other trouble it may be, and nobody else gets in by this token.
+            self.node = before
+            raise
         self._said(f"{node} joins with {', '.join(addresses)}")
-        return self._bundle(layout, node, addresses, role, _text(body, "csr"))
+        return self._bundle(layout, role, certificate)
 
-    def _bundle(self, layout: Layout, node: str, addresses: tuple[str, ...], role: NodeRole, csr: str) -> Json:
+    def _sign(self, csr: str, node: str, addresses: tuple[str, ...]) -> bytes:
+        ca, key = self._secrets.ca_pem, pki.key_from_pem(self._secrets.ca_key)
+        return pki.sign_request(csr.encode(), node, addresses, ca, key, datetime.now(UTC))
+
+    def _bundle(self, layout: Layout, role: NodeRole, certificate: bytes) -> Json:
         s = self._secrets
-        certificate = pki.sign_request(
-            csr.encode(), node, addresses, s.ca_pem, pki.key_from_pem(s.ca_key), datetime.now(UTC)
-        )
         return {
             "layout": layout_to_text(layout),
             "ca": s.ca_pem.decode(),

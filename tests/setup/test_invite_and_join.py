@@ -138,6 +138,9 @@ def test_bad_words_are_answered_with_what_is_wrong(member: Member, changes: Json
     one = order(member)
     with pytest.raises(SetupFailed, match=said):
         ask(one, "/join", words(one, **changes))
+    assert [m.name for m in member.layout.members] == ["n1"], "nobody was let in"
+    other = order(member, node="n3")
+    assert ask(other, "/join", words(other))["layout"], "and the token is not used up"
 
 
 @pytest.mark.parametrize("text", ["", "hfj_", "hfj_!!!", "hf_abc", "hfj_" + "A" * 70])
@@ -153,6 +156,9 @@ def test_trouble_of_the_inviting_node_is_said_and_the_next_try_gets_in(member: M
     with pytest.raises(SetupFailed, match=rf"it cannot do that now \({trouble}\): say the same again"):
         ask(one, "/join", words(one))
     member.trouble = None
+    other = order(member, node="n3")
+    with pytest.raises(SetupFailed, match="was used by n2"):
+        ask(other, "/join", words(other))
     assert ask(one, "/join", words(one))["layout"]
 
 
