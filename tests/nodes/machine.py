@@ -22,7 +22,7 @@ from tests.nodes.rack import BRIDGES, Rack, run, tap_name
 # svm: nested virtualisation; aes: one emulated instruction is worth hundreds to TLS, ssh and Corosync
 CPU = "qemu64,+svm,+npt,+ssse3,+sse4.1,+sse4.2,+popcnt,+cx16,+aes,+pclmulqdq"
 # norandmaps: QEMU finds code that it has translated by its address. With random ones each process's libraries are
-# translated anew: a boot and thirty short commands make 948 MB of code, without 201 MB, and a command takes half as long.
+# translated anew: a boot and thirty short commands make 948 MB of code, without 201 MB, and `ls` takes half as long.
 _APPEND = (
     "root=/dev/vda rw console=ttyS0 quiet net.ifnames=0 mitigations=off nowatchdog audit=0 random.trust_cpu=on "
     "norandmaps kvm.halt_poll_ns=0 systemd.hostname={name} module_blacklist={unwanted}"
