@@ -154,7 +154,7 @@ def _give_up(node: Node | None, now: float, vm: Vm, job: MoveFact, moving: Movin
         why = f"the network to {target} is too slow" if moving.least_mib is not None else f"nothing reaches {target}"
         return f"no progress for {settings.move_stall_seconds:g} s, {left}: {why}"
     if now - moving.begun_at >= settings.move_seconds_max:
-        return f"it took longer than {settings.move_seconds_max:g} s, {left}: the guest changes its memory faster"
+        return f"it took longer than {settings.move_seconds_max:g} s, {left}: too slow, or its guest changes more"
     return ""
 
 
