@@ -76,7 +76,6 @@ class Invitation:
             if path == "/join":
                 return self._join(body)
             if path == "/joined" and body.get("node") == self.node != "":
-                self.joined.set()
                 return {}
         raise InvalidInput("path", f"{path} is nothing that a joining node asks for")
 
@@ -166,6 +165,9 @@ class _Caller(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
+        if status == 200 and self.path == "/joined":
+            # Only now: whoever waits for it ends this process.
+            self.server.invitation.joined.set()
 
     def log_message(self, format: str, *args: Any) -> None:
         """Nothing: what matters the invitation says."""

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
+from http.server import BaseHTTPRequestHandler
 from importlib.metadata import version
 from pathlib import Path
 
@@ -17,8 +18,9 @@ from app.domain.node import NodeRole
 from app.ports.store import StoreUnavailable
 from app.setup.errors import SetupFailed
 from app.setup.invite import WRONG_TOKENS_MAX, Invitation, InviteServer, Secrets, serve_until
-from app.setup.join import JoinOrder, Json, ask
+from app.setup.join import Join, JoinOrder, Json, ask
 from app.setup.join_token import JoinToken, new_token, parse_token
+from app.setup.machine import Machine
 
 NOW = datetime.now(UTC)
 
@@ -98,6 +100,32 @@ def test_after_the_farewell_the_token_is_void(member: Member) -> None:
     member.thread.join(timeout=10)  # the port is closed
     with pytest.raises(SetupFailed):
         ask(one, "/join", words(one))
+
+
+def test_the_farewell_is_answered_before_the_invitation_ends(member: Member, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever waits for it ends the process, and with it an answer that is still to be sent."""
+    answers, too_soon = BaseHTTPRequestHandler.send_response, []
+
+    def send_response(caller: BaseHTTPRequestHandler, code: int, message: str | None = None) -> None:
+        too_soon.append(member.invitation.joined.is_set())
+        answers(caller, code, message)
+
+    monkeypatch.setattr(BaseHTTPRequestHandler, "send_response", send_response)
+    one = order(member)
+    ask(one, "/join", words(one))
+    ask(one, "/joined", {"node": "n2"})
+    assert member.invitation.joined.wait(5)
+    assert too_soon == [False, False]
+
+
+def test_a_farewell_that_nobody_hears_is_no_failure(tmp_path: Path, member: Member) -> None:
+    one = order(member)
+    ask(one, "/join", words(one))
+    member.invitation.closed.set()
+    member.thread.join(timeout=10)
+    farewell = Join(Machine(tmp_path), one).steps()[-1]
+    assert farewell.name == "farewell"
+    assert "this node is a member all the same" in farewell.work()
 
 
 def test_a_witness_gets_no_key_of_the_authority(member: Member) -> None:
