@@ -88,6 +88,7 @@ def test_an_action_is_waited_for_no_longer_than_was_asked(capsys: pytest.Capture
     with pytest.raises(typer.Exit) as ended:
         _api(away).wait([action], POLL_SECONDS)
     assert ended.value.exit_code == UNREACHABLE
+    assert len(away.asked) == TRIES
     assert "create_server goes on" in capsys.readouterr().err
 
 

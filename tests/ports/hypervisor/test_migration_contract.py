@@ -148,6 +148,7 @@ def test_the_guest_goes_on_counting_and_a_new_agent_finds_the_migration(qemu_pai
     other = LibvirtHypervisor(qemu_pair.daemons[0].uri, "qemu", str(qemu_pair.bench.directory))
     try:
         qemu_pair.until("found migration", lambda: (m := _move(other)) and m.running and m.remaining_mib)
+        qemu_pair.until("number of its pass", lambda: (m := _move(other)) and m.running and m.memory_pass > 0)
         other.abort_migration(17, 3)
         qemu_pair.until("end of the migration", lambda: _over(other))
     finally:
