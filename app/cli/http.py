@@ -163,6 +163,10 @@ class Api:
             else:
                 if answer.status_code not in (502, 503, 504) or self._was_enough(attempt, asked_at):
                     return answer
+            if attempt == TRIES:
+                sys.stderr.write(
+                    f"holdfast: the API does not answer; asking again for up to {self._patience_seconds:.0f} s\n"
+                )
             time.sleep(TRY_AGAIN_SECONDS)
 
     def _was_enough(self, attempt: int, asked_at: float) -> bool:

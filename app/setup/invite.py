@@ -32,6 +32,8 @@ from app.setup.join_token import JoinToken
 log = structlog.get_logger(__name__)
 
 PORT = 8471
+#: what a joining node asks for, and its farewell
+JOIN_PATH, JOINED_PATH = "/join", "/joined"
 WRONG_TOKENS_MAX = 5
 BODY_BYTES_MAX = 64 * 1024
 #: a slow or silent caller holds one thread for so long at most
@@ -73,9 +75,9 @@ class Invitation:
         """One request. WrongToken, InvalidInput or Conflict for those that get nothing."""
         with self._lock:
             self._check(body)
-            if path == "/join":
+            if path == JOIN_PATH:
                 return self._join(body)
-            if path == "/joined" and body.get("node") == self.node != "":
+            if path == JOINED_PATH and body.get("node") == self.node != "":
                 return {}
         raise InvalidInput("path", f"{path} is nothing that a joining node asks for")
 
@@ -165,7 +167,7 @@ class _Caller(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(text)))
         self.end_headers()
         self.wfile.write(text)
-        if status == 200 and self.path == "/joined":
+        if status == 200 and self.path == JOINED_PATH:
             # Only now: whoever waits for it ends this process.
             self.server.invitation.joined.set()
 

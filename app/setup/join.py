@@ -19,6 +19,7 @@ from app.domain.node import NodeRole
 from app.setup import node_parts
 from app.setup.errors import SetupFailed
 from app.setup.init import wait_for_agent
+from app.setup.invite import JOIN_PATH, JOINED_PATH
 from app.setup.join_token import JoinToken
 from app.setup.machine import Machine
 from app.setup.steps import Step
@@ -120,7 +121,7 @@ class Join:
             key_pem = pki.key_to_pem(pki.new_key())
             m.write(places.NODE_KEY, key_pem, 0o600)
         request = pki.new_request(order.node, pki.key_from_pem(key_pem))
-        self._bundle = self._ask(order, "/join", {
+        self._bundle = self._ask(order, JOIN_PATH, {
             "node": order.node, "addresses": list(order.addresses), "role": order.role.value,
             "database": order.database, "version": version("holdfast"), "csr": request.decode(),
         })  # fmt: skip
@@ -145,7 +146,7 @@ class Join:
     def _joined(self) -> str:
         """A courtesy: this node is a member, whether the invitation hears of it or ends by itself."""
         try:
-            self._ask(self._order, "/joined", {"node": self._order.node})
+            self._ask(self._order, JOINED_PATH, {"node": self._order.node})
         except SetupFailed as error:
             return f"not heard, and this node is a member all the same: {error}"
         return ""

@@ -230,8 +230,9 @@ def _migrate(m: Moment) -> Commands:
 
 
 def _migration(m: Moment) -> Commands:
-    node, how = m.node, m.random.choice(("hangs", "fails", "lies"))
-    return [m.now("migration", how, about=(node,)), Command(m.later, ("migration", "works"), (node,))]
+    """Away from a node: it hangs, or fails, or its end is not heard; or there is much memory, or little network."""
+    node, how = m.node, m.random.choice((("hangs",), ("fails",), ("lies",), ("takes", "30"), ("takes", "200")))
+    return [m.now("migration", how[0], about=(node, *how[1:])), Command(m.later, ("migration", "works"), (node,))]
 
 
 def _shutdown(m: Moment) -> Commands:

@@ -50,12 +50,16 @@ def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("fails", [_too_late, _not_now])
-def test_a_drain_is_watched_on_when_the_api_was_away(fails: Callable[[httpx.Request], httpx.Response]) -> None:
+def test_a_drain_is_watched_on_when_the_api_was_away(
+    fails: Callable[[httpx.Request], httpx.Response], capsys: pytest.CaptureFixture[str]
+) -> None:
     away = Away(AWAY, fails)
     cloud = _api(away)
     with cloud.patient(GOES_ON):
         assert wait_for_drain(cloud, "n1", 60, show=False)["done"]
     assert len(away.asked) == AWAY + 1
+    told = capsys.readouterr().err.splitlines()
+    assert told == [f"holdfast: the API does not answer; asking again for up to {PATIENCE_SECONDS:.0f} s"]
 
 
 @pytest.mark.parametrize("fails", [_too_late, _not_now])

@@ -215,6 +215,8 @@ class Machine:
         for b in range(BRIDGES):
             gateway = "10.77.0.1" if b == 0 else ""
             addresses += f" ip=10.77.{b}.{10 + n}::{gateway}:255.255.255.0::eth{b}:off"
+        # The last one is the initramfs's, which has no driver of the cards: Debian 13's waits 180 s for them.
+        addresses += " ip=off"
         words = [
             "qemu-system-x86_64", "-name", self.name, "-M", "q35", "-accel", "tcg,thread=multi,tb-size=1024",
             "-cpu", CPU, "-smp", "1", "-m", str(self.memory_mib),
