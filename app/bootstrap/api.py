@@ -70,7 +70,7 @@ def serve_api(config: Config, stop: threading.Event) -> None:
         contract_schema=lambda: contract_database(config),
         tracer=tracer,
     )
-    servers = [ApiServer(create_api(deps), **where) for where in _listens(config)]
+    servers = build_servers(deps, config)
     for server in servers:
         server.start()
     collect_again()
@@ -83,6 +83,12 @@ def serve_api(config: Config, stop: threading.Event) -> None:
     tracer.close()
     membership.stop()
     store.close()
+
+
+def build_servers(deps: ApiDeps, config: Config) -> list[ApiServer]:
+    """One for each place where the API listens. They share what they count: /metrics tells of the process."""
+    api = create_api(deps)
+    return [ApiServer(api, **where) for where in _listens(config)]
 
 
 def _listens(config: Config) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from app.adapters.cluster_files.corosync_conf import HOLD_SOON
 from app.lab.state import NodeState
 
 ARGV = ("corosync", "-f")
@@ -43,6 +44,7 @@ def config(nodes: tuple[NodeState, ...], token: Token, encrypted: bool) -> str:
         f"crypto_hash: {digest}",
         f"token: {token.milliseconds}",
         f"token_coefficient: {token.per_node_milliseconds}",
+        HOLD_SOON,
         "}",
         "quorum {",
         "provider: corosync_votequorum",

@@ -5,8 +5,14 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
-from app.api import ApiServer
-from tests.api.live import wait_for
+import httpx
+
+from app.adapters.sim.store import MemoryStore
+from app.adapters.system.clock import SystemClock
+from app.api import ApiDeps, ApiServer
+from app.bootstrap.api import build_servers
+from app.config import ApiSection, Config
+from tests.api.live import furnish, wait_for
 
 
 async def _app(scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]) -> None:
@@ -45,3 +51,28 @@ def test_one_that_nobody_asked_ends_too(tmp_path: Path) -> None:
     server.start()
     server.stop()
     assert _date(path) is None
+
+
+def test_what_is_asked_at_the_socket_is_counted_at_the_address(tmp_path: Path) -> None:
+    store = MemoryStore()
+    token = furnish(store).admin
+    with socket.socket() as plain:
+        plain.bind(("127.0.0.1", 0))
+        listen = f"127.0.0.1:{plain.getsockname()[1]}"
+    path = tmp_path / "api.sock"
+    servers = build_servers(
+        ApiDeps(store, SystemClock(), lambda _vm: None), Config(api=ApiSection(listen=listen, socket=str(path)))
+    )
+    for server in servers:
+        server.start()
+    try:
+        wait_for(path.exists, "the API to listen")
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path), retries=3), base_url="http://holdfast") as local:
+            for _ in range(3):
+                assert local.get("/healthz").status_code == 200
+        text = httpx.get(f"http://{listen}/metrics", headers={"Authorization": f"Bearer {token}"}).text
+    finally:
+        for server in servers:
+            server.stop()
+    (count,) = [line for line in text.splitlines() if "holdfast_http_requests_total{" in line and "/healthz" in line]
+    assert count.endswith(" 3.0")

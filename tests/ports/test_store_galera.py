@@ -253,6 +253,16 @@ def test_connections_from_before_a_restart_cost_nothing(restored: Galera, make_s
     assert seconds_of(lambda: read_names(alone)) < NO_TIME_OUT
 
 
+def test_a_connection_by_the_socket_costs_no_tls(
+    galera: Galera, make_store: MakeStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(**_: object) -> None:
+        raise AssertionError("all authorities that this host trusts are read")
+
+    monkeypatch.setattr("ssl.create_default_context", refuse)
+    add_project(make_store(galera.members[0]), "one")
+
+
 def test_a_member_that_hangs_delays_once(restored: Galera, make_store: MakeStore) -> None:
     first, second, _ = restored.members
     store = make_store(first, second)
