@@ -2,10 +2,11 @@
 
 from app.domain.layout import Layout
 
-#: corosync.conf(5), totem: after so many rotations without a message the token goes round slowly; one that waits to be
-#: sent ends that. The agents send a few each second: with the default of 30 rotations the token hardly ever rests, and an
-#: idle corosync takes 3.0 % of a core instead of 1.4 % (three nodes), for messages that come no sooner.
+#: corosync.conf(5), totem: after so many rotations without a message the token goes round slowly; a message that is to
+#: be sent ends that. The agents send a few each second, so with the default of 30 rotations it hardly ever rests:
+#: an idle corosync takes 3.0 % of a core instead of 1.4 % (three nodes), for messages that come no sooner.
 HOLD_SOON = "seqno_unchanged_const: 3"
+
 
 def corosync_conf(layout: Layout) -> str:
     """knet, encrypted and authenticated with /etc/corosync/authkey. The first link is preferred while it is up.
