@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.nodes.cluster import Cluster, build_package
+from tests.nodes.evidence import evidence
 from tests.nodes.guide import GUIDE, guide_addresses
 from tests.nodes.guide import steps as guide_steps
 from tests.nodes.image import CACHE, OWN_SUITE, NodeImage, node_image
@@ -23,12 +24,19 @@ from tests.nodes.repository import Repository
 from tests.nodes.shared import SERVER
 from tests.nodes.steps import Steps
 
+#: those that run now
+_clusters: list[Cluster] = []
 _steps = Steps(Path(__file__).resolve().parents[2] / "build" / "nodes-steps.json")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """The story is told first: in the cluster as the guide leaves it. The others restore that one."""
     items.sort(key=lambda item: item.path.name != "test_story.py")
+
+
+def pytest_exception_interact(report: pytest.CollectReport | pytest.TestReport) -> None:
+    """A failure is shown with what the nodes say of it."""
+    report.sections.extend(("What the nodes say", evidence(cluster.machines)) for cluster in _clusters)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
@@ -128,6 +136,8 @@ def cluster(
         Reader(formed, guide_addresses(page)).follow(guide_steps(page))
         formed.open()
         formed.save()
+        _clusters.append(formed)
         yield formed
     finally:
+        _clusters.clear()
         formed.close()
