@@ -21,6 +21,12 @@ async def _app(scope: Any, receive: Callable[[], Awaitable[Any]], send: Callable
     await send({"type": "http.response.body", "body": b"ok"})
 
 
+def _listens(family: socket.AddressFamily, address: Any) -> bool:
+    """Somebody takes connections there."""
+    with socket.socket(family) as plain:
+        return plain.connect_ex(address) == 0
+
+
 def _date(path: Path) -> str | None:
     """What the server says of the time; None while nobody listens."""
     with socket.socket(socket.AF_UNIX) as plain:
@@ -58,7 +64,8 @@ def test_what_is_asked_at_the_socket_is_counted_at_the_address(tmp_path: Path) -
     token = furnish(store).admin
     with socket.socket() as plain:
         plain.bind(("127.0.0.1", 0))
-        listen = f"127.0.0.1:{plain.getsockname()[1]}"
+        address = plain.getsockname()
+    listen = f"{address[0]}:{address[1]}"
     path = tmp_path / "api.sock"
     servers = build_servers(
         ApiDeps(store, SystemClock(), lambda _vm: None), Config(api=ApiSection(listen=listen, socket=str(path)))
@@ -66,8 +73,9 @@ def test_what_is_asked_at_the_socket_is_counted_at_the_address(tmp_path: Path) -
     for server in servers:
         server.start()
     try:
-        wait_for(path.exists, "the API to listen")
-        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path), retries=3), base_url="http://holdfast") as local:
+        wait_for(lambda: _listens(socket.AF_UNIX, str(path)), "the API to listen at its socket")
+        wait_for(lambda: _listens(socket.AF_INET, address), "the API to listen at its address")
+        with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://holdfast") as local:
             for _ in range(3):
                 assert local.get("/healthz").status_code == 200
         text = httpx.get(f"http://{listen}/metrics", headers={"Authorization": f"Bearer {token}"}).text
