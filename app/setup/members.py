@@ -79,7 +79,7 @@ def leave_steps(config: Config, machine: Machine, *, force: bool = False) -> Ite
 
     def stop(*units: str) -> str:
         for unit in units:
-            machine.succeeds("systemctl", "disable", "--now", unit)
+            machine.succeeds("systemctl", "--no-reload", "disable", "--now", unit)
         return ""
 
     def forget_self() -> str:

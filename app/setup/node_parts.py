@@ -84,7 +84,10 @@ _UNIT = (
 
 
 def _settle(machine: Machine, unit: Path, service: str) -> None:
-    """Started at each boot, by that unit. `enable` reads all units anew, too, which takes a slow machine seconds."""
+    """Started at each boot, by that unit. `enable` reads all units anew, which takes a slow machine seconds.
+
+    It must here, for the unit's new settings; elsewhere `--no-reload` spares that.
+    """
     if machine.write(unit, _UNIT) or not machine.succeeds("systemctl", "--quiet", "is-enabled", service):
         machine.run("systemctl", "enable", service)
 
@@ -107,7 +110,7 @@ def start_database(machine: Machine, layout: Layout, own: Member, *, first: bool
     """The node's member of the database, in sync with the others; none on a node that only uses it."""
     # Debian's 10.11.18 has systemd hold port 3306 from the boot on: MariaDB cannot look for its place in Galera's
     # history behind that, and does not start.
-    machine.succeeds("systemctl", "disable", "--now", DATABASE_SOCKET)
+    machine.succeeds("systemctl", "--no-reload", "disable", "--now", DATABASE_SOCKET)
     if not own.database:
         machine.succeeds("systemctl", "disable", "--now", "mariadb")
         return "uses the others'"
@@ -153,7 +156,7 @@ def start_libvirt(machine: Machine) -> str:
     if not machine.succeeds("systemctl", "--quiet", "is-active", "libvirtd-tls.socket"):
         # The socket of a service that runs cannot be started.
         machine.run("systemctl", "stop", "libvirtd.service")
-    machine.run("systemctl", "enable", "--now", "libvirtd-tls.socket", "libvirtd.service")
+    machine.run("systemctl", "--no-reload", "enable", "--now", "libvirtd-tls.socket", "libvirtd.service")
     return "migration by TLS"
 
 
@@ -171,7 +174,7 @@ def write_config(
 
 def start_holdfast(machine: Machine) -> str:
     """The agent and the API, with the present configuration."""
-    machine.run("systemctl", "enable", "holdfast-agent", "holdfast-api", "holdfast-shutdown")
+    machine.run("systemctl", "--no-reload", "enable", "holdfast-agent", "holdfast-api", "holdfast-shutdown")
     machine.run("systemctl", "restart", "holdfast-agent", "holdfast-api")
     machine.run("systemctl", "start", "holdfast-shutdown")
     return ""

@@ -130,14 +130,23 @@ def cluster(
     """
     formed = Cluster(rack, image, repository, steps)
     try:
-        formed.boot()
-        formed.prepare(package)
-        page = GUIDE.read_text(encoding="utf-8")
-        Reader(formed, guide_addresses(page)).follow(guide_steps(page))
-        formed.open()
-        formed.save()
+        try:
+            _form(formed, package)
+        except Exception as error:
+            # The nodes are off before the report of a fixture that failed is made.
+            error.add_note(evidence(formed.machines))
+            raise
         _clusters.append(formed)
         yield formed
     finally:
         _clusters.clear()
         formed.close()
+
+
+def _form(cluster: Cluster, package: Path) -> None:
+    cluster.boot()
+    cluster.prepare(package)
+    page = GUIDE.read_text(encoding="utf-8")
+    Reader(cluster, guide_addresses(page)).follow(guide_steps(page))
+    cluster.open()
+    cluster.save()
