@@ -82,6 +82,7 @@ def db_upgrade(
     from app.config import load_config
     from app.ports.store import StoreUnavailable
 
+    _log()
     settings = load_config(config)
     try:
         left = upgrade_database(settings)
@@ -99,6 +100,7 @@ def bootstrap(config: ConfigOption = CONFIG) -> None:
     from app.bootstrap.state import first_tokens
     from app.config import load_config
 
+    _log()
     typer.echo(json.dumps(first_tokens(load_config(config))))
 
 

@@ -84,12 +84,16 @@ _UNIT = (
 
 
 def _settle(machine: Machine, unit: Path, service: str) -> None:
-    """Started at each boot, by that unit. `enable` reads all units anew, which takes a slow machine seconds.
+    """Started at each boot, by that unit.
 
-    It must here, for the unit's new settings; elsewhere `--no-reload` spares that.
+    To read all units anew takes a slow machine seconds, and `enable` does it up to three times, where a service has an
+    init script, too: it is asked for only where the package's installation did not do it.
     """
-    if machine.write(unit, _UNIT) or not machine.succeeds("systemctl", "--quiet", "is-enabled", service):
+    new = machine.write(unit, _UNIT)
+    if not machine.succeeds("systemctl", "--quiet", "is-enabled", service):
         machine.run("systemctl", "enable", service)
+    elif new or str(unit) not in machine.answer("systemctl", "show", "--property=DropInPaths", service):
+        machine.run("systemctl", "daemon-reload")
 
 
 def start_corosync(machine: Machine, layout: Layout, key: bytes) -> str:

@@ -29,7 +29,8 @@ class Noted:
         self.ran: list[str] = []
         self.given: list[bytes] = []
         self.fails: set[str] = set()
-        self.answers: dict[str, bytes] = {"mariadb": b"4\n"}
+        drop_ins = f"DropInPaths={places.COROSYNC_UNIT} {places.DATABASE_UNIT}\n"
+        self.answers: dict[str, bytes] = {"mariadb": b"4\n", "systemctl": drop_ins.encode()}
         self.machine = Machine(root, self._run, lambda _seconds: None)
 
     def _run(self, argv: Sequence[str], given: bytes) -> subprocess.CompletedProcess[bytes]:
@@ -41,7 +42,7 @@ class Noted:
 
     def actions(self) -> list[str]:
         """What changed something."""
-        looks = ("systemctl --quiet", "corosync-quorumtool", "mariadb -NBe")
+        looks = ("systemctl --quiet", "systemctl show", "corosync-quorumtool", "mariadb -NBe")
         return [r for r in self.ran if not r.startswith((*looks, "systemctl --no-reload disable --now mariadb.socket"))]
 
 
@@ -72,7 +73,7 @@ def test_missing_programs_are_named_as_packages(noted: Noted) -> None:
 def test_corosync_is_started_once(noted: Noted) -> None:
     start: Callable[[], str] = lambda: node_parts.start_corosync(noted.machine, ONE, b"key")  # noqa: E731
     start()
-    assert noted.actions()[-2:] == ["systemctl enable corosync", "systemctl restart corosync"]
+    assert noted.actions()[-2:] == ["systemctl daemon-reload", "systemctl restart corosync"]
     before = len(noted.actions())
     start()
     assert len(noted.actions()) == before, "what runs on the right files is left alone"
@@ -85,6 +86,14 @@ def test_a_service_that_was_disabled_is_enabled_again(noted: Noted) -> None:
     noted.fails.add("systemctl --quiet is-enabled")
     node_parts.start_corosync(noted.machine, ONE, b"key")
     assert noted.actions() == ["systemctl enable corosync", "systemctl restart corosync"]
+
+
+def test_a_unit_that_systemd_has_not_read_is_read(noted: Noted) -> None:
+    """As after an interruption between the unit's file and the reload."""
+    noted.machine.write(places.COROSYNC_UNIT, node_parts._UNIT)
+    noted.answers["systemctl"] = b"DropInPaths=\n"
+    node_parts.start_corosync(noted.machine, ONE, b"key")
+    assert noted.actions() == ["systemctl daemon-reload", "systemctl restart corosync"]
 
 
 def test_agent_and_api_start_side_by_side(noted: Noted) -> None:
