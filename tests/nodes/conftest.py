@@ -26,6 +26,7 @@ from tests.nodes.steps import Steps
 
 #: those that run now
 _clusters: list[Cluster] = []
+_shown: list[BaseException] = []
 _steps = Steps(Path(__file__).resolve().parents[2] / "build" / "nodes-steps.json")
 
 
@@ -34,8 +35,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=lambda item: item.path.name != "test_story.py")
 
 
-def pytest_exception_interact(report: pytest.CollectReport | pytest.TestReport) -> None:
-    """A failure is shown with what the nodes say of it."""
+def pytest_exception_interact(call: pytest.CallInfo[object], report: pytest.CollectReport | pytest.TestReport) -> None:
+    """A failure is shown with what the nodes say of it; one of a fixture's only with the first test that needs it."""
+    assert call.excinfo is not None
+    if call.excinfo.value in _shown:
+        return
+    _shown.append(call.excinfo.value)
     report.sections.extend(("What the nodes say", evidence(cluster.machines)) for cluster in _clusters)
 
 

@@ -12,7 +12,7 @@ API_PORT = 8470
 
 async def _run(socket: Path, addresses: list[str]) -> None:
     doors = [partial(asyncio.open_connection, address, API_PORT) for address in addresses]
-    gateway = Gateway(doors, every_seconds=5, timeout_seconds=5)
+    gateway = Gateway(doors, every_seconds=15, timeout_seconds=5)
     socket.unlink(missing_ok=True)
     await asyncio.start_unix_server(gateway.serve, socket)
     await gateway.check_forever()
