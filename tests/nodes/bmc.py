@@ -34,7 +34,8 @@ mc_enable 0x20
 _CHASSIS = """#!/bin/bash
 for f in /proc/$$/fd/*; do f=${{f##*/}}; [ $f -gt 2 ] && [ $f -ne 255 ] && eval "exec $f<&-" 2>/dev/null; done
 operation=$1; shift
-alive() {{ [ -f {pid} ] && p=$(cat {pid}) && [ -e /proc/$p/exe ]; }}
+lives() {{ grep -qs '^State:[[:space:]]*[^ZX]' /proc/$p/task/*/status; }}
+alive() {{ [ -f {pid} ] && p=$(cat {pid}) && lives; }}
 while [ $# -gt 0 ]; do
   case $operation in
     get)
@@ -50,7 +51,7 @@ while [ $# -gt 0 ]; do
       case $parameter in
         power)
           if [ "$value" = 1 ]; then touch {directory}/power-on-wanted
-          elif alive; then kill -9 $p; while [ -e /proc/$p/exe ]; do sleep 0.05; done; rm -f {pid}
+          elif alive; then kill -9 $p; while lives; do sleep 0.05; done; rm -f {pid}
           fi ;;
         boot) ;;
         *) exit 1 ;;

@@ -170,6 +170,10 @@ class Cluster:
         """As it was when it was saved, at the time of now."""
         with self.steps.step(f"the {tag} cluster is restored"):
             self.shared.empty()
+            # All of them first: what one that still runs sends, waits for those that are loaded already, and Corosync
+            # then takes the first thousand messages of its restored self for ones that it has had.
+            for machine in self.machines:
+                machine.power_off()
             for machine in self.machines:
                 machine.load(tag)
             for machine in self.machines:

@@ -81,7 +81,7 @@ class Machine:
     def is_on(self) -> bool:
         """Its QEMU lives."""
         pid = self._pid()
-        return pid is not None and Path(f"/proc/{pid}/exe").exists()
+        return pid is not None and lives(pid)
 
     def power_off(self) -> None:
         """The power is gone, at once."""
@@ -234,6 +234,15 @@ class Machine:
             tap = f"tap,id=n{b},ifname={tap_name(n, b)},script=no,downscript=no"
             words += ["-netdev", tap, "-device", f"virtio-net-pci,netdev=n{b},mac=52:54:00:77:0{b}:1{n}"]
         return words + self.extra
+
+
+def lives(pid: int) -> bool:
+    """One of its threads does: what is only to be reaped is dead, and the last thread takes locks and files along."""
+    states = []
+    for stat in Path(f"/proc/{pid}/task").glob("*/stat"):
+        with suppress(OSError):
+            states.append(stat.read_text().rpartition(") ")[2][0])
+    return not set(states) <= set("ZX")
 
 
 def signal_pid(pid: int, number: signal.Signals) -> None:
