@@ -64,9 +64,9 @@ class Cloud:
         """A call to /v1."""
         return self.call(method, f"/v1{path}", self.tokens.project, **arguments)
 
-    def create_vm(self, name: str, *, plan: str = PLAN) -> int:
+    def create_vm(self, name: str, *, plan: str = PLAN, image: str = IMAGE) -> int:
         """Ask for a VM and return its id. The key makes a repeated request harmless."""
-        body = {"name": name, "server_type": plan, "image": IMAGE}
+        body = {"name": name, "server_type": plan, "image": image}
         answer = self.customer("POST", "/servers", json=body, headers={"Idempotency-Key": f"create-{name}"})
         return int(answer["server"]["id"])
 

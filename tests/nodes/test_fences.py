@@ -5,7 +5,7 @@ Each test begins with the formed cluster, as it was saved, and three VMs on one 
 
 import pytest
 
-from tests.nodes.cluster import FORMED, Cluster, first_times
+from tests.nodes.cluster import FORMED, LIVELY, Cluster, first_times
 from tests.nodes.machine import Machine, until
 from tests.nodes.resets import Resets
 
@@ -43,7 +43,7 @@ def victim(restored: Cluster) -> Machine:
     """`node3`, with three VMs that write."""
     machine = restored.machines[-1]
     with restored.steps.step(f"three VMs on {machine.name}"):
-        restored.create_on(machine.name, ["a", "b", "c"])
+        restored.create_on(machine.name, ["a", "b", "c"], LIVELY)
     return machine
 
 

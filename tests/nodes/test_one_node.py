@@ -5,6 +5,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from app.lab.cloud import IMAGE
 from app.lab.guest import build
 from app.lab.paths import CACHE as GUESTS
 from tests.nodes.bootable import bootable
@@ -76,7 +77,7 @@ def test_a_panic_ends_in_a_reset_from_the_installation_on(machine: Machine, step
 
 def test_a_cluster_of_one_runs_a_vm(machine: Machine, repository: Repository, steps: Steps) -> None:
     """Corosync, the database, libvirt, agent and API as systemd's units; a nested guest under KVM boots from a disk."""
-    bootable(build.image(GUESTS), machine.directory / CLOUD_IMAGE, TICK_SECONDS)
+    bootable(build.image(GUESTS), machine.directory / CLOUD_IMAGE, TICK_SECONDS[IMAGE])
     url = repository.offer(machine.directory / CLOUD_IMAGE)
     with steps.step("holdfast cluster init on one node"):
         try:
