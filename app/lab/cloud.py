@@ -93,7 +93,7 @@ class Cloud:
     def wait(self, ready: Callable[[], bool], what: str, timeout_seconds: float) -> None:
         """Poll until `ready`. LabError names what did not come, and shows the VMs and incidents.
 
-        A slow API is asked a quarter of the time at most: the answer must not cost more than what is waited for.
+        A slow API is asked less often: the answers must not cost more than what is waited for.
         """
         until = time.monotonic() + timeout_seconds
         while True:
@@ -102,7 +102,7 @@ class Cloud:
                 return
             if time.monotonic() > until:
                 raise LabError(f"{what} did not come within {timeout_seconds:g} s: {self.vms()} {self.incidents()}")
-            time.sleep(max(0.2, 3 * (time.monotonic() - asked_at)))
+            time.sleep(min(max(0.2, 3 * (time.monotonic() - asked_at)), 5))
 
     def all_verified(self) -> bool:
         """Every VM that is wanted running is verified up."""
