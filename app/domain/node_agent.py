@@ -96,10 +96,10 @@ def _take_in(state: NodeAgentState, now: float, event: Event, settings: NodeAgen
             return replace(state, domains_wanted=True)
         case DomainsListed(domains):
             listed = {d.vm_id: d for d in domains}
-            rested_at = now + settings.domains_rest * (now - state.listing_at) if state.quorate else now
+            rest = min(settings.domains_rest * (now - state.listing_at), settings.domains_interval_seconds)
             state = replace(
                 state, domains=listed, domains_at=state.listing_at, listing=False, hypervisor_error="",
-                domains_due_at=max(state.domains_due_at, rested_at),
+                domains_due_at=max(state.domains_due_at, now + rest if state.quorate else now),
             )  # fmt: skip
             return moves.listed(state, now)
         case HypervisorLost(error):

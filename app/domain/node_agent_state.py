@@ -22,7 +22,8 @@ class NodeAgentSettings:
     desired_interval_seconds: float = 2.0
     domains_interval_seconds: float = 2.0
     domains_fast_seconds: float = 0.2
-    #: in quorum, a pause of at least that many times as long as libvirt took to list: else it does nothing but list
+    #: in quorum, also who is in a hurry pauses that many times as long as libvirt took to list, up to the usual pause:
+    #: else a slow one does nothing but list
     domains_rest: float = 4.0
     health_interval_seconds: float = 10.0
     store_retry_seconds: float = 0.5
