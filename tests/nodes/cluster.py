@@ -217,7 +217,7 @@ class Cluster:
         """The first operator's."""
         return self._tokens.admin
 
-    def create(self, names: list[str], image: str = IMAGE, timeout_seconds: float = 300) -> dict[int, str]:
+    def create(self, names: list[str], image: str = IMAGE, timeout_seconds: float = 180) -> dict[int, str]:
         """VMs, wherever the product puts them. Name by id, once all are verified up.
 
         As many at a time as there are nodes: an emulated core that starts two guests has no time for its database.
@@ -256,7 +256,7 @@ class Cluster:
         """The node with most VMs."""
         return max((m.name for m in self.machines), key=lambda name: len(self.on(name)))
 
-    def recovered(self, node: str, vms: dict[int, int], *, after: int = 0, timeout_seconds: float = 300) -> Any:
+    def recovered(self, node: str, vms: dict[int, int], *, after: int = 0, timeout_seconds: float = 180) -> Any:
         """The closed incident, once all of them run elsewhere, verified, in a newer generation."""
 
         def moved() -> bool:
