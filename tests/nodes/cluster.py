@@ -52,8 +52,13 @@ _SLICES_NS = {
     "latency_ns": 60_000_000, "min_granularity_ns": 20_000_000, "wakeup_granularity_ns": 2_000_000,
     "base_slice_ns": 20_000_000,
 }  # fmt: skip
+#: a migration begins with a QEMU on the target, which takes one emulated core a minute
+_MIGRATION_SECONDS = 300
 #: for every node's holdfast.toml
-RACK_SECTIONS = {"recovery": {"agent_silence_seconds": PATIENCE_SECONDS}}
+RACK_SECTIONS: dict[str, Any] = {
+    "recovery": {"agent_silence_seconds": PATIENCE_SECONDS},
+    "migration": {"stall_seconds": _MIGRATION_SECONDS},
+}
 #: a snapshot of all machines: the guide was followed to its end, its VM is deleted
 FORMED = "formed"
 #: what the guide has its reader copy
