@@ -23,15 +23,13 @@ from app.adapters.system.machine import SystemdMachine, boot_id, cores, memory_m
 from app.adapters.system.package import DebianPackage
 from app.adapters.system.service_notify import ServiceNotify
 from app.adapters.system.workers import ThreadWorkers
+from app.bootstrap.cluster import build_heartbeat, build_membership, build_tracer
 from app.bootstrap.parts import (
     build_delivery,
     build_fence_methods,
-    build_heartbeat,
     build_hypervisor,
-    build_membership,
     build_pools,
     build_storage_fences,
-    build_tracer,
     build_watchdog,
 )
 from app.bootstrap.state import build_database_check, build_store, require_schema

@@ -14,7 +14,7 @@ from app.adapters.system.clock import SystemClock
 from app.adapters.system.collector import collect_again
 from app.adapters.system.service_notify import ServiceNotify
 from app.api import AgentMetrics, ApiDeps, ApiServer, create_api
-from app.bootstrap.parts import build_membership, build_tracer
+from app.bootstrap.cluster import build_membership, build_tracer
 from app.bootstrap.state import build_store, contract_database, require_schema
 from app.config import Config
 from app.domain.events import MembershipChanged, SignalReceived

@@ -1,15 +1,11 @@
-"""Single adapters, as the configuration wants them."""
+"""The adapters of an agent, as the configuration wants them."""
 
 from collections.abc import Mapping
-from importlib.metadata import version
 from pathlib import Path
 
-from app.adapters.corosync.membership import CorosyncMembership
 from app.adapters.fencing.fence_agents import FenceAgent, FenceDevice
-from app.adapters.heartbeat.directory import DirectoryHeartbeat
 from app.adapters.libvirt.hypervisor import LibvirtHypervisor
 from app.adapters.libvirt.migration import MigrationChoices
-from app.adapters.single.membership import SingleNodeMembership
 from app.adapters.system.no_hypervisor import NoHypervisor
 from app.adapters.watchdog.device import DeviceWatchdog, NoWatchdog, OpenedByFirstFeed, timeout_kept
 from app.config import Config, method_of_level
@@ -18,20 +14,10 @@ from app.plugin_api.registry import Registry
 from app.ports.billing import Delivery
 from app.ports.fencing import FenceMethods
 from app.ports.hypervisor import Hypervisor
-from app.ports.membership import Membership
 from app.ports.storage import Pool
 from app.ports.storage_fence import StorageFence
-from app.ports.storage_heartbeat import StorageHeartbeat
-from app.ports.tracing import NO_TRACING, ClosableTracer
 from app.ports.watchdog import Watchdog
 from app.services.route_delivery import ByScheme
-
-
-def build_membership(config: Config, *, agent: bool, names: Mapping[int, str] | None = None) -> Membership:
-    """Corosync, or this node alone. Only agents are in the agents' group. `names`: members whose list may grow."""
-    if config.membership.driver == "single":
-        return SingleNodeMembership(config.node.name)
-    return CorosyncMembership(names or {m.id: m.name for m in config.membership.members}, agent=agent)
 
 
 def build_hypervisor(config: Config) -> Hypervisor:
@@ -65,12 +51,6 @@ def build_watchdog(config: Config) -> Watchdog:
     return OpenedByFirstFeed(timeout_kept(path, wanted), lambda: DeviceWatchdog(path, wanted))
 
 
-def build_heartbeat(config: Config) -> StorageHeartbeat | None:
-    """The second heartbeat, in the directory of the pool that carries it; None without one."""
-    path = config.heartbeat_path
-    return DirectoryHeartbeat(path, config.node.name) if path is not None else None
-
-
 def build_fence_methods(config: Config) -> FenceMethods:
     """The fence agents of all nodes, a method for each level: any node may be the coordinator."""
     levels: dict[int, dict[str, list[FenceDevice]]] = {}
@@ -85,15 +65,3 @@ def build_delivery(config: Config, registry: Registry) -> Delivery:
     web = registry.billing(hooks.driver, {"allow_private_targets": hooks.allow_private_targets})
     mail = {"mailto": registry.billing("mail", config.notify.mail)} if config.notify.mail else {}
     return ByScheme({"http": web, "https": web, **mail})
-
-
-def build_tracer(config: Config, service: str) -> ClosableTracer:
-    """Spans to the collector that is configured. Its library is loaded only then."""
-    if not config.tracing.otlp_endpoint:
-        return NO_TRACING
-    from app.adapters.tracing.otlp import OtlpTracer
-
-    t = config.tracing
-    return OtlpTracer(
-        t.otlp_endpoint, t.headers, t.share, service=service, version=version("holdfast"), node=config.node.name
-    )

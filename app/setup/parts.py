@@ -26,17 +26,17 @@ def build_store(config: Config) -> SqlStore:
 
 def build_membership(config: Config, *, agent: bool) -> Membership:
     """See `app.bootstrap`."""
-    from app.bootstrap import parts
+    from app.bootstrap import cluster
 
     _log_to_stderr()
-    return parts.build_membership(config, agent=agent)
+    return cluster.build_membership(config, agent=agent)
 
 
 def build_heartbeat(config: Config) -> StorageHeartbeat | None:
     """See `app.bootstrap`."""
-    from app.bootstrap import parts
+    from app.bootstrap import cluster
 
-    return parts.build_heartbeat(config)
+    return cluster.build_heartbeat(config)
 
 
 def upgrade_database(config: Config) -> tuple[str, ...]:

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from app.bootstrap.parts import build_heartbeat
+from app.bootstrap.cluster import build_heartbeat
 from app.config import Config, ConfigError, load_config
 from app.domain.storage_heartbeat import Beat
 
