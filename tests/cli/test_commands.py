@@ -137,6 +137,14 @@ def test_the_program_itself_starts_without_the_daemons_parts(live: LiveApi) -> N
     assert refused.stderr == "holdfast: there is no VM 'nobody' in this project\n"
 
 
+@pytest.mark.parametrize("module", ["app.bootstrap.api", "app.bootstrap.cluster"])
+def test_only_an_agent_loads_libvirt(module: str) -> None:
+    """Its binding and the agent's other parts are a tenth of the start of an API."""
+    look = f"import sys, {module}; print(sorted({{'libvirt', 'lxml'}} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", look], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
 def test_the_audit_log_in_pages(operator: Shell) -> None:
     for number in range(3):
         operator.run("token", "create", f"audited-{number}", "--scope", "metrics")
