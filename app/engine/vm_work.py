@@ -82,7 +82,8 @@ def _do(action: do.Action, ports: AgentPorts) -> str:
             _remove(vm, ports)
         case do.StopVm(vm_id, generation, mode):
             hypervisor.stop(vm_id, generation, mode)
-        case do.DestroyVm(vm_id, generation):
+        case do.DestroyVm(vm_id, generation, reason):
+            log.info("ends a copy", vm=vm_id, generation=generation, reason=reason)
             hypervisor.destroy(vm_id, generation)
         case do.PauseVm(vm_id, generation):
             hypervisor.pause(vm_id, generation)

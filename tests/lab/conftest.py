@@ -9,10 +9,18 @@ import pytest
 
 from app.lab.cluster import Lab, NodeSettings
 from app.lab.opening import open_cloud
+from tests.lab.evidence import evidence
 from tests.lab.story import Story
 
 LabFactory = Callable[[str], Lab]
 NODE_MEMORY_MIB = 2048
+#: those that are up now
+_labs: list[Lab] = []
+
+
+def pytest_exception_interact(report: pytest.CollectReport | pytest.TestReport) -> None:
+    """A failure is shown with what the labs say of it."""
+    report.sections.extend((f"What lab {lab.name} says", evidence(lab)) for lab in _labs if lab.is_up)
 
 
 def lab_name(letter: str) -> str:
@@ -28,12 +36,14 @@ def new_lab() -> Iterator[LabFactory]:
     def make(name: str) -> Lab:
         lab = Lab(lab_name(name))
         labs.append(lab)
+        _labs.append(lab)
         lab.down()  # what a killed run of the same name left
         return lab
 
     yield make
     for lab in labs:
         lab.down()
+        _labs.remove(lab)
 
 
 class StoryLab:
@@ -41,6 +51,7 @@ class StoryLab:
 
     def __init__(self) -> None:
         self.lab = Lab(lab_name("s"))
+        _labs.append(self.lab)
         self._story: Story | None = None
 
     def story(self) -> Story:
