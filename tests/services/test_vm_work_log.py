@@ -66,3 +66,12 @@ def test_without_a_cause_none_is_made_up() -> None:
     recorder: Any = Recorder()
     vm_work(do.StopVm(1, 1, StopMode.HARD), recorder)
     assert recorder.context == [{}]
+
+
+def test_why_a_copy_is_ended_is_logged_before_it_is() -> None:
+    recorder: Any = Recorder()
+    with structlog.testing.capture_logs() as logged:
+        recorder.destroy = lambda *_: logged.append({"event": "destroyed"})
+        vm_work(do.DestroyVm(1, 2, "this node was fenced"), recorder)
+    why = {"event": "ends a copy", "vm": 1, "generation": 2, "reason": "this node was fenced", "log_level": "info"}
+    assert logged == [why, {"event": "destroyed"}]
