@@ -5,6 +5,7 @@ formed, and each wait in there has its own limit.
 """
 
 import os
+import re
 import shutil
 import sys
 from collections.abc import Iterator
@@ -27,7 +28,8 @@ from tests.nodes.steps import Steps
 #: those that run now
 _clusters: list[Cluster] = []
 _shown: list[BaseException] = []
-_steps = Steps(Path(__file__).resolve().parents[2] / "build" / "nodes-steps.json")
+_BUILD = Path(__file__).resolve().parents[2] / "build"
+_steps = Steps(_BUILD / "nodes-steps.json")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -36,12 +38,18 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_exception_interact(call: pytest.CallInfo[object], report: pytest.CollectReport | pytest.TestReport) -> None:
-    """A failure is shown with what the nodes say of it; one of a fixture's only with the first test that needs it."""
+    """A failure is shown with what the nodes say of it; one of a fixture's only with the first test that needs it.
+
+    Also in a file at once: pytest shows it when the whole run has ended, an hour later.
+    """
     assert call.excinfo is not None
     if call.excinfo.value in _shown:
         return
     _shown.append(call.excinfo.value)
     report.sections.extend(("What the nodes say", evidence(cluster.machines)) for cluster in _clusters)
+    file = _BUILD / "nodes-failures" / f"{re.sub(r'[^a-z0-9]+', '-', report.nodeid.lower())}.txt"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text("\n".join([report.longreprtext, *(text for _, text in report.sections)]))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
