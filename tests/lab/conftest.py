@@ -14,7 +14,7 @@ from tests.lab.story import Story
 
 LabFactory = Callable[[str], Lab]
 NODE_MEMORY_MIB = 2048
-#: those that are up now
+#: all that this run made
 _labs: list[Lab] = []
 
 
@@ -43,7 +43,6 @@ def new_lab() -> Iterator[LabFactory]:
     yield make
     for lab in labs:
         lab.down()
-        _labs.remove(lab)
 
 
 class StoryLab:
