@@ -9,6 +9,7 @@ gets a fresh disk. QEMU's image lock (on by default) keeps a second writer off a
 
 import os
 import re
+import stat
 import time
 import uuid
 from pathlib import Path
@@ -123,6 +124,8 @@ class FilePool:
                 raise StorageError(f"image {layer} is {info.format}: convert it to qcow2 or raw first")
             if info.data_file:
                 raise StorageError(f"image {layer} keeps its data in another file, which is not allowed")
+            if _for_root_alone(layer):
+                raise StorageError(f"image {layer} is for root alone, which QEMU is not: chmod a+r {layer}")
             top = top or info
             if not info.backing_file:
                 return top
@@ -153,6 +156,13 @@ class FilePool:
                     left.unlink()
             except FileNotFoundError:
                 continue
+
+
+def _for_root_alone(image: Path) -> bool:
+    """Volumes are given to QEMU's user, images are not: others use them, too."""
+    seen = image.stat()
+    by_group = seen.st_gid != 0 and seen.st_mode & stat.S_IRGRP
+    return seen.st_uid == 0 and not (by_group or seen.st_mode & stat.S_IROTH)
 
 
 def _sync(path: Path) -> None:

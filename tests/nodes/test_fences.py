@@ -50,7 +50,7 @@ def victim(restored: Cluster) -> Machine:
 def test_softdog_resets_a_node_that_is_cut_off_and_hangs(cluster: Cluster, victim: Machine) -> None:
     """Its agent hangs, so nobody destroys its VMs: the watchdog must. The others wait for it, and not longer."""
     lost = cluster.on(victim.name)
-    with Resets(victim) as resets, cluster.steps.step("a cut-off node with a hanging agent: all VMs elsewhere"):
+    with Resets(victim, holds=True) as resets, cluster.steps.step("a cut-off node, its agent hung: all VMs elsewhere"):
         victim.ssh("systemctl kill --signal=STOP holdfast-agent")
         for bridge in (0, 1):
             cluster.rack.plug(victim.number, bridge, on=False)
@@ -84,7 +84,7 @@ def test_a_management_controller_proves_by_power(cluster: Cluster, victim: Machi
 def test_a_panic_ends_in_a_reset(cluster: Cluster, victim: Machine) -> None:
     """softdog stops with the kernel, so the package has the kernel reset itself."""
     lost, booted = cluster.on(victim.name), victim.boot_id
-    with Resets(victim) as resets, cluster.steps.step("a kernel that panicked: all VMs elsewhere"):
+    with Resets(victim, holds=True) as resets, cluster.steps.step("a kernel that panicked: all VMs elsewhere"):
         # Behind the back of ssh, which would wait for an answer.
         victim.ssh("(sleep 2; echo c > /proc/sysrq-trigger) > /dev/null 2>&1 &")
         resets.wait(WATCHDOG_SECONDS)
@@ -124,7 +124,6 @@ def test_a_zombie_writes_nothing_that_counts(cluster: Cluster, victim: Machine) 
     back(cluster, victim)
     assert victim.boot_id == booted or victim.ssh("virsh list --name").split() == []
     assert {vm: ticks_of(cluster, vm, generation) for vm, generation in lost.items()} == old_ticks
-    # The NFS server here takes some new copies' locks away when the zombie's client comes back: those are started anew.
     cluster.writes_on(lost)
     cluster.prove(lost)
 

@@ -15,8 +15,8 @@ _LETTERS = "abcdefghijklmnopqrstuvwxyz"
 DISKS_MAX = len(_LETTERS)
 
 
-def disk(source: Disk, index: int, cache: DiskCache) -> etree._Element:
-    """A virtio disk, `vda` for index 0.
+def disk(source: Disk, index: int, cache: DiskCache, *, labels_files: bool = True) -> etree._Element:
+    """A virtio disk, `vda` for index 0. `labels_files`: libvirt changes the owner of files; else see `file_owner`.
 
     No `<shareable/>`: QEMU's image lock stays on and refuses a second writer. `error_policy=stop`: an I/O
     error pauses the VM instead of showing the guest a broken disk. Guest discards reach the storage.
@@ -29,7 +29,10 @@ def disk(source: Disk, index: int, cache: DiskCache) -> etree._Element:
         # Native AIO needs O_DIRECT, and blocks QEMU's main loop where a file must first be allocated.
         driver.set("io", "native")
     driver.set("discard", "unmap")
-    element.append(_source(source))
+    place = _source(source)
+    if source.kind == "file" and not labels_files:
+        etree.SubElement(place, "seclabel", model="dac", relabel="no")
+    element.append(place)
     etree.SubElement(element, "target", dev=f"vd{_LETTERS[index]}", bus="virtio")
     return element
 

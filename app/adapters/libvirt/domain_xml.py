@@ -15,13 +15,17 @@ _CPU_MODES = ("host-model", "host-passthrough", "maximum")
 
 @dataclass(frozen=True, slots=True)
 class HostChoices:
-    """What is the same for all domains of this node. `cpu`: a mode, a model, or empty for the machine's own."""
+    """What is the same for all domains of this node. `cpu`: a mode, a model, or empty for the machine's own.
+
+    `labels_files`: libvirt changes the owner of disks that are files.
+    """
 
     domain_type: str
     cpu: str
     console_dir: str
     disk_cache: DiskCache = "auto"
     machine: str = "pc"
+    labels_files: bool = True
 
 
 def build_domain(spec: DomainSpec, host: HostChoices) -> str:
@@ -116,7 +120,7 @@ def _devices(spec: DomainSpec, host: HostChoices) -> etree._Element:
     element = etree.Element("devices")
     element.append(devices.no_usb())
     for index, disk in enumerate(spec.disks):
-        element.append(devices.disk(disk, index, host.disk_cache))
+        element.append(devices.disk(disk, index, host.disk_cache, labels_files=host.labels_files))
     for nic in spec.nics:
         if nic.bridge:
             element.append(devices.interface(nic))

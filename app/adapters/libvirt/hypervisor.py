@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from dataclasses import replace
 from functools import partial
 
 import libvirt
@@ -24,6 +25,7 @@ from app.adapters.libvirt.domain_metrics import DomainMetrics
 from app.adapters.libvirt.domain_xml import HostChoices, build_domain
 from app.adapters.libvirt.drivers import driver_for
 from app.adapters.libvirt.facts import paused_by, state_of, why_ended
+from app.adapters.libvirt.file_owner import FileOwner, give
 from app.adapters.libvirt.guest_signs import GuestSigns
 from app.adapters.libvirt.guest_silence import GuestSilence
 from app.adapters.libvirt.identity import METADATA_URI, NAME_PREFIX, Identity, domain_uuid, read_metadata
@@ -68,6 +70,7 @@ class LibvirtHypervisor:
         self._signs = GuestSigns(self._asking)
         self._silence = GuestSilence(self._asking)
         self._disk_errors = DiskErrors(self._asking)
+        self._file_owner = FileOwner(self._driver.domain_type)
         self._watcher = Watcher(forget=self._forget)
         self._migrations = Migrations(self._own, migration or MigrationChoices(), self._watcher.tell)
         self._eyes = self._new_session(opened=self._watcher.subscribe, lost=self._watcher.connection_lost)
@@ -118,8 +121,11 @@ class LibvirtHypervisor:
     def start(self, spec: DomainSpec) -> None:
         """Define and start. What was defined for a start that failed is removed again."""
         began = time.monotonic()
-        xml = build_domain(spec, self._host)
         with self._calling(f"start VM {spec.vm_id}") as connection:
+            owner = self._file_owner.ids(connection)
+            if owner is not None:
+                give(spec.disks, owner)
+            xml = build_domain(spec, replace(self._host, labels_files=owner is None))
             with self._defining:
                 known = self._find(connection, spec.vm_id)
                 if known is not None:
@@ -228,6 +234,7 @@ class LibvirtHypervisor:
         if self._driver.daemon:
             with self._own() as session, session.calling("ask libvirt what QEMU can do") as connection:
                 connection.getDomainCapabilities(None, None, None, self._driver.domain_type)
+                self._file_owner.ids(connection)
 
     def close(self) -> None:
         """The VMs run on."""
@@ -239,6 +246,7 @@ class LibvirtHypervisor:
         self._signs.forget()
         self._silence.forget()
         self._disk_errors.forget()
+        self._file_owner.forget()
 
     def _guest_alive(self, state: DomainState, sign: bool) -> bool | None:
         if not self._driver.sees_guest or state is not DomainState.RUNNING:

@@ -48,6 +48,7 @@ CASES = {
         ),
         replace(KVM, cpu="EPYC-Rome"),
     ),
+    "files-are-left-alone": (SPEC, replace(KVM, labels_files=False)),
     "test-driver": (SPEC, replace(QEMU, domain_type="test", cpu=driver_for("test").cpu)),
 }
 

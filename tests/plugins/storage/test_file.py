@@ -95,6 +95,18 @@ def test_a_link_out_of_the_pool_is_refused(root: Path) -> None:
         FilePool(root).image_path("link")
 
 
+@pytest.mark.lab
+def test_an_image_for_root_alone_is_refused(root: Path) -> None:
+    """QEMU is another user, and an image is never given to it."""
+    (root / "images/base.raw").chmod(0o640)
+    os.chown(root / "images/base.raw", 0, 0)
+    with pytest.raises(StorageError, match=r"chmod a\+r"):
+        FilePool(root).ensure_volume("vm-1-0", image_path="base.raw", size_gib=1)
+    assert not list((root / "volumes").iterdir())
+    os.chown(root / "images/base.raw", 0, 1000)
+    FilePool(root).ensure_volume("vm-1-0", image_path="base.raw", size_gib=1)
+
+
 def test_other_formats_are_refused(root: Path) -> None:
     _qemu_img("create", "-q", "-f", "vmdk", root / "images/a.vmdk", "1M")
     with pytest.raises(StorageError, match="vmdk"):

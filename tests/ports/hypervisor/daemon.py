@@ -34,10 +34,10 @@ auth_unix_ro = "none"
 host_uuid = "{host_uuid}"
 log_outputs = "3:file:/var/log/libvirt/libvirtd.log"
 """
-QEMU_CONF = """user = "root"
-group = "root"
+QEMU_CONF = """user = "{user}"
+group = "{user}"
 security_driver = "none"
-dynamic_ownership = 0
+dynamic_ownership = {dynamic_ownership:d}
 remember_owner = 0
 namespaces = []
 cgroup_controllers = []
@@ -54,9 +54,12 @@ def wait_for(what: str, condition: Callable[[], object], timeout_seconds: float 
 
 
 class Libvirtd:
-    """`start`, `kill` and `freeze` the daemon; QEMUs live on until `close`."""
+    """`start`, `kill` and `freeze` the daemon; QEMUs live on until `close`.
 
-    def __init__(self, directory: Path, capabilities: Path = CAPABILITIES) -> None:
+    `user`: whom its QEMUs run as, and, unless that is root, whom it gives their files to.
+    """
+
+    def __init__(self, directory: Path, capabilities: Path = CAPABILITIES, *, user: str = "root") -> None:
         self.directory = directory
         self._daemon: subprocess.Popen[bytes] | None = None
         self._pid = 0
@@ -64,7 +67,7 @@ class Libvirtd:
             (directory / name).mkdir(parents=True, exist_ok=True)
         capabilities.mkdir(parents=True, exist_ok=True)
         (directory / "etc/libvirtd.conf").write_text(LIBVIRTD_CONF.format(host_uuid=uuid.uuid4()))
-        (directory / "etc/qemu.conf").write_text(QEMU_CONF)
+        (directory / "etc/qemu.conf").write_text(QEMU_CONF.format(user=user, dynamic_ownership=user != "root"))
         mounts = {str(directory / name): target for name, target in PRIVATE.items()}
         mounts[str(capabilities)] = "/var/cache/libvirt"
         script = 'while [ "$1" != -- ]; do mkdir -p "$2"; mount --bind "$1" "$2"; shift 2; done; shift; exec "$@"'
