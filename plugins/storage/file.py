@@ -12,6 +12,8 @@ import re
 import stat
 import time
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -49,39 +51,33 @@ class FilePool:
         """A qcow2 layer of `size_gib` over the image. A volume that exists is kept as it is, whatever its size."""
         volume = self._volume(name)
         disk = Disk(kind="file", path=str(volume), format="qcow2")
-        self._must_be_there()
-        if volume.exists():
-            return disk
-        image = Path(self.image_path(image_path))
-        info = self._checked(image)
-        if info.virtual_size > size_gib * _GIB:
-            need = -(-info.virtual_size // _GIB)
-            raise StorageError(f"image {image_path} needs {need} GiB, the volume {name} would have {size_gib}")
-        try:
+        with _told(f"volume {name} cannot be made ready"):
+            self._must_be_there()
+            if volume.exists():
+                return disk
+            image = Path(self.image_path(image_path))
+            info = self._checked(image)
+            if info.virtual_size > size_gib * _GIB:
+                need = -(-info.virtual_size // _GIB)
+                raise StorageError(f"image {image_path} needs {need} GiB, the volume {name} would have {size_gib}")
             self._create(volume, image, info.format, size_gib)
-        except QemuImgFailed as error:
-            raise StorageError(f"volume {name} cannot be created: {error}{_advice(str(error))}") from error
-        except OSError as error:
-            raise StorageError(f"volume {name} cannot be created: {error}{_advice(str(error))}") from error
         return disk
 
     def remove_volume(self, name: str) -> None:
         """Remove it unless a QEMU has it open."""
         volume = self._volume(name)
-        self._must_be_there()
-        if not volume.exists():
-            return
-        try:
-            inspect(volume, ignore_lock=False)
-        except QemuImgFailed as error:
-            if IN_USE in str(error):
-                raise StorageError(f"volume {name} is in use: stop the VM that has it open first") from error
-            # Unreadable is no reason to keep it.
-        try:
+        with _told(f"volume {name} cannot be removed"):
+            self._must_be_there()
+            if not volume.exists():
+                return
+            try:
+                inspect(volume, ignore_lock=False)
+            except QemuImgFailed as error:
+                if IN_USE in str(error):
+                    raise StorageError(f"volume {name} is in use: stop the VM that has it open first") from error
+                # Unreadable is no reason to keep it.
             volume.unlink(missing_ok=True)
             _sync(self._volumes)
-        except OSError as error:
-            raise StorageError(f"volume {name} cannot be removed: {error}") from error
 
     def image_path(self, path: str) -> str:
         """`path` is relative to `images/`, or absolute and inside the pool. StorageError if it is not there."""
@@ -91,8 +87,9 @@ class FilePool:
             raise StorageError(f"image file {path!r} is not in {self._images}{self._mounted()}") from error
         if not path or not real.is_relative_to(self._root.resolve()):
             raise StorageError(f"image file {path!r} is outside of the pool {self._root}")
-        if not real.is_file():
-            raise StorageError(f"image file {path!r} is not a file")
+        with _told(f"image file {path!r} cannot be looked at"):
+            if not real.is_file():
+                raise StorageError(f"image file {path!r} is not a file")
         return str(real)
 
     def _volume(self, name: str) -> Path:
@@ -103,13 +100,12 @@ class FilePool:
     def _must_be_there(self) -> None:
         if not self._images.is_dir():
             raise StorageError(f"{self._images} does not exist{self._mounted()}")
-        try:
-            self._volumes.mkdir(exist_ok=True)
-        except OSError as error:
-            raise StorageError(f"{self._volumes} cannot be made: {error}") from error
+        self._volumes.mkdir(exist_ok=True)
 
     def _mounted(self) -> str:
-        return "" if self._images.is_dir() else ": is the pool's file system mounted?"
+        with suppress(OSError):
+            return "" if self._images.is_dir() else ": is the pool's file system mounted?"
+        return ""
 
     def _checked(self, image: Path) -> ImageInfo:
         """Format and size of an image all of whose data lies in this pool: a customer may have made it."""
@@ -173,11 +169,22 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """What the file system or qemu-img says comes out as the port's error, with what to do about it."""
+    try:
+        yield
+    except (OSError, QemuImgFailed) as error:
+        raise StorageError(f"{what}: {error}{_advice(str(error))}") from error
+
+
 def _advice(error: str) -> str:
     if "No space left" in error or "quota exceeded" in error.lower():
         return ". The pool is full: remove volumes or add space"
     if "Read-only file system" in error or "Permission denied" in error:
         return ". The pool must be writable for this node"
+    if "Stale file handle" in error:
+        return ". The server has another directory there now: mount the pool's share anew"
     return ""
 
 

@@ -3,6 +3,7 @@
 import os
 import shutil
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,5 +47,6 @@ class DiskCheck:
         except OSError as error:
             return f"{name}: {error.strerror}"
         finally:
-            probe.unlink(missing_ok=True)
+            with suppress(OSError):  # what cannot even be looked at was told above
+                probe.unlink()
         return ""

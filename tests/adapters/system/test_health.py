@@ -21,3 +21,8 @@ def test_another_drivers_directory_may_look_as_it_likes(tmp_path: Path) -> None:
 
 def test_a_directory_that_is_gone_is_told(tmp_path: Path) -> None:
     assert DiskCheck({"state directory": tmp_path / "gone"})() == ("state directory: No such file or directory",)
+
+
+def test_a_directory_that_cannot_be_looked_at_is_told(tmp_path: Path) -> None:
+    """As a stale NFS handle is."""
+    assert DiskCheck({"pool shared": tmp_path / ("x" * 300)})() == ("pool shared: File name too long",)

@@ -119,6 +119,17 @@ def test_a_broken_image_is_told(root: Path) -> None:
         FilePool(root).ensure_volume("vm-1-0", image_path="bad.qcow2", size_gib=1)
 
 
+def test_what_the_file_system_says_is_told(tmp_path: Path) -> None:
+    """A stale NFS handle, an I/O error: pathlib's questions raise them, as they do this one."""
+    pool = FilePool(tmp_path / ("x" * 300))
+    with pytest.raises(StorageError, match=r"vm-1-0 cannot be made ready.*File name too long"):
+        pool.ensure_volume("vm-1-0", image_path="base.raw", size_gib=1)
+    with pytest.raises(StorageError, match=r"vm-1-0 cannot be removed.*File name too long"):
+        pool.remove_volume("vm-1-0")
+    with pytest.raises(StorageError, match=r"base\.raw"):
+        pool.image_path("base.raw")
+
+
 def test_a_relative_pool_is_refused() -> None:
     with pytest.raises(StorageError, match="absolute"):
         FilePool(Path("pool"))
