@@ -100,7 +100,9 @@ class FilePool:
     def _must_be_there(self) -> None:
         if not self._images.is_dir():
             raise StorageError(f"{self._images} does not exist{self._mounted()}")
-        self._volumes.mkdir(exist_ok=True)
+        if not self._volumes.is_dir():
+            self._volumes.mkdir(exist_ok=True)
+            self._volumes.chmod(0o755)  # whatever our umask: QEMU is another user
 
     def _mounted(self) -> str:
         with suppress(OSError):

@@ -2,6 +2,7 @@
 
 import json
 import os
+import stat
 import subprocess
 import time
 from collections.abc import Iterator
@@ -36,6 +37,15 @@ def test_the_volume_is_a_layer_over_the_image_with_the_size_asked_for(root: Path
     assert (info["backing-filename"], info["backing-filename-format"]) == (str(root / "images/base.raw"), "raw")
     assert os.stat(disk.path).st_mode & 0o777 == 0o600
     assert os.listdir(root / "volumes") == ["vm-1-0.qcow2"]
+
+
+def test_qemus_user_may_enter_the_directory_of_volumes_whatever_our_umask(root: Path) -> None:
+    before = os.umask(0o077)
+    try:
+        FilePool(root).ensure_volume("vm-1-0", image_path="base.raw", size_gib=1)
+    finally:
+        os.umask(before)
+    assert stat.filemode((root / "volumes").stat().st_mode) == "drwxr-xr-x"
 
 
 def test_a_volume_that_exists_keeps_its_data(root: Path) -> None:
