@@ -61,6 +61,7 @@ class RawPool:
     def _copy(self, image: Path, volume: Path, size_bytes: int) -> None:
         """Under another name, onto the disk, then renamed: a crash leaves a `.new` and no half volume."""
         self._volumes.mkdir(exist_ok=True)
+        self._volumes.chmod(0o755)  # QEMU is another user, whom the agent's umask keeps out
         new = volume.with_suffix(".new")
         with image.open("rb") as source, new.open("wb") as target:
             shutil.copyfileobj(source, target, 1 << 20)
